@@ -1,0 +1,107 @@
+//! What goes in. Everything here is recorded, so every type is serialisable and owned.
+
+use serde::{Deserialize, Serialize};
+
+/// One input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// A record as the kernel side wrote it (`whyslow_abi::record`), any ring.
+    Record(Vec<u8>),
+    /// Answer to [`crate::output::Query::Connection`]: bytes of a
+    /// `whyslow_abi::connection::ConnectionState`, or `None` when the kernel has no such entry.
+    Connection {
+        /// Inode number of the socket.
+        id: u64,
+        /// The state.
+        state: Option<Vec<u8>>,
+    },
+    /// Answer to [`crate::output::Query::Thread`]: bytes of a `whyslow_abi::thread::ThreadSlot`.
+    Thread {
+        /// Thread id.
+        tid: u32,
+        /// The slot; `None` when the thread has none (any more).
+        slot: Option<Vec<u8>>,
+        /// What the descriptor of the current wait is, looked up by the outside, when blocked.
+        wait: Option<WaitFact>,
+    },
+    /// Answer to [`crate::output::Query::Process`].
+    Process {
+        /// Process id.
+        pid: u32,
+        /// `None`: it is gone.
+        fact: Option<ProcessFact>,
+    },
+    /// Answer to [`crate::output::Query::Path`]: the path of an open file, `None`: not to be had.
+    Path {
+        /// As asked.
+        pid: u32,
+        /// As asked.
+        fd: i32,
+        /// As asked.
+        inode: u64,
+        /// The path.
+        path: Option<String>,
+    },
+    /// The kernel side's loss counters by `whyslow_abi::loss::LossReason`, cumulative.
+    Losses(Vec<u64>),
+    /// Time passes. Every 100 to 250 ms.
+    Tick {
+        /// Monotonic time.
+        now_ns: u64,
+    },
+}
+
+/// What the outside knows of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessFact {
+    /// Name of the main thread.
+    pub comm: String,
+    /// Parent process.
+    pub parent: u32,
+    /// Start time, clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub start_ticks: u64,
+    /// Control group path (v2 if there is one).
+    pub cgroup: String,
+}
+
+/// What a blocked thread's descriptor is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitFact {
+    /// `whyslow_abi::account::Account` that the wait will go to, as far as can be told now.
+    pub account: u8,
+    /// The target, for people: path, peer address, lock address. Empty: not known.
+    pub target: crate::output::Target,
+}
+
+/// How the engine is set up. Part of a recording.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Boot id and host, hashed: high half of request ids.
+    pub host_id: u64,
+    /// Agent start, monotonic.
+    pub start_ns: u64,
+    /// Wall clock at `start_ns`, ns since the epoch: only passed on to sinks, never used to decide.
+    pub start_unix_ns: u64,
+    /// Keep query values in targets.
+    pub show_query: bool,
+    /// User's route templates, tried in order before the built-in ones: `/shop/{name}/item/{id}`.
+    pub route_rules: Vec<String>,
+    /// Routes kept at the most; more go to `(other)`.
+    pub max_routes: usize,
+    /// Requests in flight kept at the most.
+    pub max_in_flight: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host_id: 0,
+            start_ns: 0,
+            start_unix_ns: 0,
+            show_query: false,
+            route_rules: Vec::new(),
+            max_routes: 500,
+            max_in_flight: 20_000,
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What comes out: events for sinks, queries for facts about the host, commands for the kernel side.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use whyslow_abi::{account::Account, descriptor::IoKind, syscall::SyscallClass};
+
+/// One output.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// For sinks.
+    Event(Event),
+    /// Answer it with the `Input` of the same name, soon. An unanswered one does no harm.
+    Query(Query),
+    /// For the kernel side.
+    Command(Command),
+}
+
+/// A question to the outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Look a connection up in the kernel's table.
+    Connection {
+        /// Inode number of the socket.
+        id: u64,
+    },
+    /// Read a thread's slot.
+    Thread {
+        /// Thread id.
+        tid: u32,
+    },
+    /// Read `/proc/PID`.
+    Process {
+        /// Process id.
+        pid: u32,
+    },
+    /// Resolve an open file's path; only if it still has this inode number.
+    Path {
+        /// Process id.
+        pid: u32,
+        /// Descriptor.
+        fd: i32,
+        /// Inode number.
+        inode: u64,
+    },
+}
+
+/// An order to the kernel side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Delete a connection's entry: its process is gone, or its descriptor was used anew.
+    ForgetConnection {
+        /// Inode number of the socket.
+        id: u64,
+        /// Process that had it.
+        pid: u32,
+        /// Its descriptor.
+        fd: i32,
+    },
+    /// A process serves HTTP: watch all its threads, and its family (the pre-forking parent, the
+    /// siblings that share its listening sockets).
+    WatchFamily {
+        /// Process id.
+        pid: u32,
+    },
+    /// A process called `listen`: decide by the user's rules whether it is to be watched.
+    Judge {
+        /// Process id.
+        pid: u32,
+    },
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When, monotonic.
+    pub monotonic_ns: u64,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// First bytes of a request were read.
+    RequestStarted(Arc<RequestStarted>),
+    /// A request ended.
+    RequestFinished(Arc<RequestFinished>),
+    /// A thread is watched from now on.
+    WorkerStarted(WorkerStarted),
+    /// A watched thread ended.
+    WorkerEnded(WorkerEnded),
+    /// Something was not seen.
+    Loss {
+        /// Reason: `LossReason::name` or one of the engine's own.
+        reason: &'static str,
+        /// How many more than last told.
+        count: u64,
+        /// Process; 0: not known.
+        pid: u32,
+    },
+}
+
+/// 128 bits, unique per host and boot; shown as 32 hex digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u128);
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// See `whyslow.v1.RequestStarted` for the meaning of each field.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct RequestStarted {
+    pub id: RequestId,
+    pub method: String,
+    pub target: String,
+    pub route: String,
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub start_ns: u64,
+    pub host: String,
+    pub client: String,
+}
+
+/// See `whyslow.v1.RequestFinished` for the meaning of each field.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct RequestFinished {
+    pub started: Arc<RequestStarted>,
+    pub status: u16,
+    pub end_reason: EndReason,
+    pub wall_ns: u64,
+    pub binding: Binding,
+    pub binding_reason: &'static str,
+    /// Most time first; accounts without time are left out.
+    pub ledger: Vec<LedgerEntry>,
+    /// Longest first.
+    pub waits: Vec<WaitEntry>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Kind, in, out; kinds without bytes are left out.
+    pub bytes: Vec<(IoKind, u64, u64)>,
+    /// Classes without calls are left out.
+    pub syscalls: Vec<(SyscallClass, u64)>,
+    pub context_switches: u64,
+    pub minor_faults: u64,
+    pub major_faults: u64,
+    pub head_read_ns: u64,
+    pub first_byte_ns: u64,
+    pub send_ns: u64,
+    pub socket_queue_ns: u64,
+    pub loss: Vec<&'static str>,
+    pub traceparent: String,
+    pub x_request_id: String,
+}
+
+/// Time in one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// Account.
+    pub account: Account,
+    /// Nanoseconds.
+    pub ns: u64,
+    /// Intervals.
+    pub count: u64,
+}
+
+/// One wait of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitEntry {
+    /// Account.
+    pub account: Account,
+    /// Start, monotonic.
+    pub start_ns: u64,
+    /// Time blocked.
+    pub ns: u64,
+    /// What for.
+    pub target: Target,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Futex word.
+    Lock {
+        /// Address in the waiting process.
+        address: u64,
+    },
+    /// File.
+    File {
+        /// Path, or its last component.
+        path: String,
+        /// Inode number.
+        inode: u64,
+    },
+    /// Peer address: `127.0.0.1:5432`, `unix:/path`.
+    Peer(String),
+    /// Process; 0: any child.
+    Process(u32),
+}
+
+/// How time was tied to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binding {
+    /// One thread read the request and wrote the response.
+    Thread,
+    /// Several requests overlapped on one thread.
+    Shared,
+    /// Not known, see the reason.
+    Unknown,
+}
+
+impl Binding {
+    /// Name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "thread",
+            Self::Shared => "shared",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// All of the response was written, by its own framing.
+    Complete,
+    /// The next request began on the connection.
+    NextRequest,
+    /// The server closed the connection.
+    Closed,
+    /// The server shut the connection down.
+    Shutdown,
+    /// The client closed before the response was complete.
+    ClientClosed,
+    /// The connection broke.
+    ClientReset,
+    /// The process ended.
+    ProcessEnded,
+    /// The thread ended.
+    ThreadEnded,
+    /// Its state was given up (bounded memory, or the kernel lost it).
+    Flushed,
+}
+
+impl EndReason {
+    /// Name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::NextRequest => "next_request",
+            Self::Closed => "closed",
+            Self::Shutdown => "shutdown",
+            Self::ClientClosed => "client_closed",
+            Self::ClientReset => "client_reset",
+            Self::ProcessEnded => "process_ended",
+            Self::ThreadEnded => "thread_ended",
+            Self::Flushed => "flushed",
+        }
+    }
+}
+
+/// See `whyslow.v1.WorkerStarted`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
+pub struct WorkerStarted {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub reason: &'static str,
+    pub parent: u32,
+}
+
+/// See `whyslow.v1.WorkerEnded`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
+pub struct WorkerEnded {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub exit_code: u32,
+    pub process_ended: bool,
+    pub signal: u32,
+    pub sender_pid: u32,
+    pub sender_comm: String,
+    pub request: Option<RequestId>,
+}
+
+/// A request in flight. See `whyslow.v1.InFlightRequest`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct InFlight {
+    pub started: Arc<RequestStarted>,
+    pub age_ns: u64,
+    pub phase: &'static str,
+    pub account: Option<Account>,
+    pub since_ns: u64,
+    pub target: Target,
+    pub ledger: Vec<LedgerEntry>,
+    pub binding: Binding,
+}
+
+/// A worker. See `whyslow.v1.Worker`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
+pub struct Worker {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub state: &'static str,
+    pub account: Option<Account>,
+    pub since_ns: u64,
+    pub busy_share: f64,
+    pub cpu_share: f64,
+    pub requests: u64,
+    pub request: Option<RequestId>,
+    pub route: String,
+    pub wait_text: String,
+}
+
+/// Figures of a route. See `whyslow.v1.Route`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/route.proto")]
+pub struct Route {
+    pub method: String,
+    pub route: String,
+    pub requests: u64,
+    pub server_errors: u64,
+    pub client_errors: u64,
+    pub unanswered: u64,
+    pub rate_per_s: f64,
+    pub p50_ns: u64,
+    pub p95_ns: u64,
+    pub p99_ns: u64,
+    pub max_ns: u64,
+    pub total_ns: u64,
+    pub worker_share: f64,
+    pub ledger: Vec<LedgerEntry>,
+    pub in_flight: u32,
+}

@@ -1,0 +1,2 @@
+//! whyslow.
+fn main() {}

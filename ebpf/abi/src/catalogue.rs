@@ -1,0 +1,109 @@
+//! The probes: one row each. `whyslow doctor`, the loader and the tests derive from it.
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// BTF-typed tracepoint of this name.
+    Tracepoint(&'static str),
+    /// Task iterator, run on demand.
+    TaskIterator,
+}
+
+/// Which object a program lies in. Each object loads alone, so that one kernel's refusal costs
+/// one feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectFile {
+    /// The ledger, connections, lifecycle.
+    Core,
+    /// Learns the kernel's file operations, once, before the core is loaded.
+    Calibrate,
+}
+
+/// One program.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// Name of the program (its Rust function).
+    pub name: &'static str,
+    /// Where it is attached.
+    pub hook: Hook,
+    /// The object it lies in.
+    pub object: ObjectFile,
+    /// Feature that is off without it. `core` is the ledger itself: the agent cannot do without.
+    pub feature: &'static str,
+    /// What it is for, for `whyslow doctor`.
+    pub purpose: &'static str,
+}
+
+/// All programs.
+pub const PROBES: &[Probe] = &[
+    Probe {
+        name: "sys_exit",
+        hook: Hook::Tracepoint("sys_exit"),
+        object: ObjectFile::Core,
+        feature: "core",
+        purpose: "names each wait, sees requests and responses",
+    },
+    Probe {
+        name: "sched_switch",
+        hook: Hook::Tracepoint("sched_switch"),
+        object: ObjectFile::Core,
+        feature: "core",
+        purpose: "measures time on and off the CPU",
+    },
+    Probe {
+        name: "sched_waking",
+        hook: Hook::Tracepoint("sched_waking"),
+        object: ObjectFile::Core,
+        feature: "core",
+        purpose: "tells waiting from waiting for a CPU",
+    },
+    Probe {
+        name: "process_fork",
+        hook: Hook::Tracepoint("sched_process_fork"),
+        object: ObjectFile::Core,
+        feature: "core",
+        purpose: "follows new threads and workers",
+    },
+    Probe {
+        name: "process_exec",
+        hook: Hook::Tracepoint("sched_process_exec"),
+        object: ObjectFile::Core,
+        feature: "core",
+        purpose: "drops helpers that run another program",
+    },
+    Probe {
+        name: "process_exit",
+        hook: Hook::Tracepoint("sched_process_exit"),
+        object: ObjectFile::Core,
+        feature: "core",
+        purpose: "closes the books of ended threads",
+    },
+    Probe {
+        name: "signal_generate",
+        hook: Hook::Tracepoint("signal_generate"),
+        object: ObjectFile::Core,
+        feature: "signals",
+        purpose: "names who sent a deadly signal",
+    },
+    Probe {
+        name: "signal_deliver",
+        hook: Hook::Tracepoint("signal_deliver"),
+        object: ObjectFile::Core,
+        feature: "signals",
+        purpose: "sees a worker being killed",
+    },
+    Probe {
+        name: "adopt",
+        hook: Hook::TaskIterator,
+        object: ObjectFile::Core,
+        feature: "core",
+        purpose: "starts and stops watching running processes",
+    },
+    Probe {
+        name: "calibrate",
+        hook: Hook::TaskIterator,
+        object: ObjectFile::Calibrate,
+        feature: "descriptors",
+        purpose: "tells eventfd, epoll, timerfd and pidfd apart",
+    },
+];

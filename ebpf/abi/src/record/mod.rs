@@ -1,0 +1,248 @@
+//! Records in the rings. Each begins with a [`RecordHeader`]; a shape has a fixed size.
+
+use crate::{
+    Plain,
+    connection::ConnectionState,
+    totals::Totals,
+    wait::{WAITS_KEPT, Wait},
+};
+
+crate::integer_enum! {
+    /// Shape and meaning of a record.
+    pub enum RecordKind: u32 {
+        /// [`BeginRecord`]: a request began: its first bytes were read.
+        Begin = 1 => "begin",
+        /// [`PieceRecord`]: more bytes of a request whose response has not begun.
+        Piece = 2 => "piece",
+        /// [`EndRecord`]: the state of a connection's request, for one of [`EndReason`].
+        End = 3 => "end",
+        /// [`LifecycleRecord`].
+        Lifecycle = 4 => "lifecycle",
+        /// [`SignalRecord`].
+        Signal = 5 => "signal",
+    }
+}
+
+/// Front of every record. 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordHeader {
+    /// When it happened, monotonic.
+    pub time_ns: u64,
+    /// [`RecordKind`].
+    pub kind: u32,
+    /// Thread it happened in (initial PID namespace).
+    pub tid: u32,
+    /// Its process.
+    pub tgid: u32,
+    /// Generation of its slot; 0 when it has none.
+    pub generation: u32,
+    /// Sequence number of the thread's records (over all rings): a gap is a loss. 0 when it has
+    /// no slot.
+    pub sequence: u32,
+    /// Padding.
+    pub reserved: u32,
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for RecordHeader {}
+
+/// Payload bytes of a [`BeginRecord`].
+pub const BEGIN_PAYLOAD: usize = 1024;
+/// Payload bytes of a [`PieceRecord`].
+pub const PIECE_PAYLOAD: usize = 1024;
+/// Bytes shipped of one request at the most, over all records.
+pub const REQUEST_CAPTURE: usize = 8192;
+
+/// Bit of [`BeginRecord::flags`]: nothing was read: the thread wrote a second response, so this
+/// is the next pipelined request. `payload_len` is 0; its head lies in bytes already shipped.
+pub const BEGIN_PIPELINED: u32 = 1;
+
+/// A request began on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct BeginRecord {
+    /// Front.
+    pub header: RecordHeader,
+    /// Inode number of the socket.
+    pub connection: u64,
+    /// Number of the request on it.
+    pub request: u32,
+    /// Descriptor.
+    pub fd: i32,
+    /// Bits: `BEGIN_PIPELINED`.
+    pub flags: u32,
+    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    pub family: u16,
+    /// Peer's port, network byte order.
+    pub peer_port_be: u16,
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// Padding.
+    pub reserved: [u16; 3],
+    /// Peer's address as in memory; IPv4 in the first 4 bytes.
+    pub peer_address: [u8; 16],
+    /// Ledger of the reader at this moment.
+    pub totals: Totals,
+    /// Bytes that the read returned.
+    pub read_len: u32,
+    /// Bytes of `payload` in use.
+    pub payload_len: u32,
+    /// What was read.
+    pub payload: [u8; BEGIN_PAYLOAD],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for BeginRecord {}
+
+/// More bytes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PieceRecord {
+    /// Front.
+    pub header: RecordHeader,
+    /// Inode number of the socket.
+    pub connection: u64,
+    /// Number of the request on it.
+    pub request: u32,
+    /// Bytes that the read returned.
+    pub read_len: u32,
+    /// Offset of `payload` within the bytes read for this request.
+    pub offset: u32,
+    /// Bytes of `payload` in use.
+    pub payload_len: u32,
+    /// What was read.
+    pub payload: [u8; PIECE_PAYLOAD],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for PieceRecord {}
+
+crate::integer_enum! {
+    /// Why an [`EndRecord`] was shipped.
+    pub enum EndReason: u32 {
+        /// The next request began on the connection.
+        NextRequest = 0 => "next_request",
+        /// The server closed the connection; its state is gone.
+        Closed = 1 => "closed",
+        /// The server shut the connection down.
+        Shutdown = 2 => "shutdown",
+        /// The thread turned to another connection. The request may go on.
+        ThreadMoved = 3 => "thread_moved",
+        /// A second response began in a write (pipelining), or bytes that look like one.
+        NextResponse = 4 => "next_response",
+    }
+}
+
+/// The state of a request, as it ended or may have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct EndRecord {
+    /// Front: the thread that caused the record, not always the writer.
+    pub header: RecordHeader,
+    /// [`EndReason`].
+    pub reason: u32,
+    /// Padding.
+    pub reserved: u32,
+    /// Ledger of the causing thread at this moment (for a request without a response).
+    pub now: Totals,
+    /// Longest waits of the causing thread since its last request began.
+    pub waits: [Wait; WAITS_KEPT],
+    /// The connection.
+    pub state: ConnectionState,
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for EndRecord {}
+
+crate::integer_enum! {
+    /// What happened to a process or thread.
+    pub enum LifecycleKind: u32 {
+        /// `header` is the new thread or process; `other` the thread that made it.
+        Fork = 0 => "fork",
+        /// A watched or candidate process runs a new program (`comm` is the new name).
+        Exec = 1 => "exec",
+        /// A watched thread ended; `code` is its exit code as `wait` gives it, `last` tells
+        /// whether the process ended with it.
+        Exit = 2 => "exit",
+        /// A process called `listen`; it is a candidate now if discovery is on.
+        Listen = 3 => "listen",
+        /// A candidate read an HTTP request and is watched now.
+        Discovered = 4 => "discovered",
+        /// A watched thread set up io_uring.
+        IoUring = 5 => "io_uring",
+        /// The adoption pass gave a thread a slot.
+        Adopted = 6 => "adopted",
+    }
+}
+
+/// A change in a process's or thread's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LifecycleRecord {
+    /// Front.
+    pub header: RecordHeader,
+    /// [`LifecycleKind`].
+    pub event: u32,
+    /// By `event`.
+    pub other: u32,
+    /// Exit code (`status << 8 | signal`), else 0.
+    pub code: u32,
+    /// 1 when the process ended with this thread.
+    pub last: u32,
+    /// Index of the slot, `u32::MAX` for none.
+    pub slot: u32,
+    /// Process id of the parent process.
+    pub parent: u32,
+    /// Start of the process: `task_struct.start_boottime` of the thread-group leader, ns since boot.
+    pub process_start_ns: u64,
+    /// Thread name, NUL-padded.
+    pub comm: [u8; 16],
+    /// Ledger at this moment (`Exit` only).
+    pub totals: Totals,
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for LifecycleRecord {}
+
+crate::integer_enum! {
+    /// Which side of a signal.
+    pub enum SignalKind: u32 {
+        /// Sent: `header` is the sender, `target_*` the receiver.
+        Generate = 0 => "generate",
+        /// Taken: `header` and `target_*` are the receiver.
+        Deliver = 1 => "deliver",
+    }
+}
+
+/// A signal that can end a watched process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SignalRecord {
+    /// Front.
+    pub header: RecordHeader,
+    /// [`SignalKind`].
+    pub event: u32,
+    /// Signal number.
+    pub signal: i32,
+    /// `si_code` (Generate: from `siginfo`; 0 when the kernel passes none).
+    pub code: i32,
+    /// `signal_struct.group_exit_code` of the receiver (Deliver).
+    pub group_exit_code: i32,
+    /// Receiving thread.
+    pub target_tid: u32,
+    /// Receiving process.
+    pub target_tgid: u32,
+    /// Name of the sender's thread, NUL-padded.
+    pub comm: [u8; 16],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for SignalRecord {}
+
+const _: () = assert!(size_of::<RecordHeader>() == 32);
+const _: () =
+    assert!(size_of::<BeginRecord>() == 32 + 48 + size_of::<Totals>() + 8 + BEGIN_PAYLOAD);
+const _: () = assert!(size_of::<PieceRecord>() == 32 + 24 + PIECE_PAYLOAD);
+const _: () = assert!(size_of::<SignalRecord>() == 32 + 24 + 16);
+const _: () = assert!(size_of::<LifecycleRecord>() == 32 + 48 + size_of::<Totals>());

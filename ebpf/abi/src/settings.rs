@@ -1,0 +1,134 @@
+//! Numbers that the loader hands to the programs before they are verified.
+//!
+//! Each is a read-only global of the eBPF object, by the name given here. The verifier knows the
+//! values, so a branch on one costs nothing, and a load at such an offset is a typed load.
+
+/// A field of a kernel structure: where the programs find it. `path` steps through embedded
+/// structures (not pointers) with `.`.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Name of the global (a `u64`: byte offset).
+    pub global: &'static str,
+    /// Kernel structure.
+    pub structure: &'static str,
+    /// Member, or members joined by `.`.
+    pub path: &'static str,
+    /// Feature that is off without it, by its name in [`crate::catalogue`].
+    pub feature: &'static str,
+}
+
+const fn field(
+    global: &'static str,
+    structure: &'static str,
+    path: &'static str,
+    feature: &'static str,
+) -> Field {
+    Field {
+        global,
+        structure,
+        path,
+        feature,
+    }
+}
+
+/// Every offset that the programs use. `u64::MAX` stands for a field that the kernel lacks.
+pub const FIELDS: &[Field] = &[
+    field("OFF_TASK_PID", "task_struct", "pid", "core"),
+    field("OFF_TASK_TGID", "task_struct", "tgid", "core"),
+    field("OFF_TASK_FILES", "task_struct", "files", "core"),
+    field("OFF_TASK_COMM", "task_struct", "comm", "core"),
+    field("OFF_TASK_FLAGS", "task_struct", "flags", "core"),
+    field("OFF_TASK_STATE", "task_struct", "__state", "core"),
+    field("OFF_TASK_NVCSW", "task_struct", "nvcsw", "core"),
+    field("OFF_TASK_NIVCSW", "task_struct", "nivcsw", "core"),
+    field("OFF_TASK_MIN_FLT", "task_struct", "min_flt", "core"),
+    field("OFF_TASK_MAJ_FLT", "task_struct", "maj_flt", "core"),
+    field("OFF_TASK_REAL_PARENT", "task_struct", "real_parent", "core"),
+    field(
+        "OFF_TASK_GROUP_LEADER",
+        "task_struct",
+        "group_leader",
+        "core",
+    ),
+    field(
+        "OFF_TASK_START_BOOTTIME",
+        "task_struct",
+        "start_boottime",
+        "core",
+    ),
+    field("OFF_TASK_EXIT_CODE", "task_struct", "exit_code", "core"),
+    field("OFF_TASK_SIGNAL", "task_struct", "signal", "core"),
+    field("OFF_SIGNAL_LIVE", "signal_struct", "live", "core"),
+    field(
+        "OFF_SIGNAL_GROUP_EXIT_CODE",
+        "signal_struct",
+        "group_exit_code",
+        "core",
+    ),
+    field("OFF_FILES_FDT", "files_struct", "fdt", "core"),
+    field("OFF_FDT_FD", "fdtable", "fd", "core"),
+    field("OFF_FDT_MAX_FDS", "fdtable", "max_fds", "core"),
+    field("OFF_FILE_OP", "file", "f_op", "core"),
+    field("OFF_FILE_PRIVATE", "file", "private_data", "core"),
+    field("OFF_FILE_INODE", "file", "f_inode", "core"),
+    field("OFF_FILE_DENTRY", "file", "f_path.dentry", "core"),
+    field("OFF_INODE_MODE", "inode", "i_mode", "core"),
+    field("OFF_INODE_INO", "inode", "i_ino", "core"),
+    field("OFF_INODE_SB", "inode", "i_sb", "core"),
+    field("OFF_SB_DEV", "super_block", "s_dev", "core"),
+    field("OFF_DENTRY_NAME", "dentry", "d_name.name", "core"),
+    field("OFF_SOCKET_SK", "socket", "sk", "core"),
+    field("OFF_SOCKET_TYPE", "socket", "type", "core"),
+    field("OFF_SK_FAMILY", "sock_common", "skc_family", "core"),
+    field("OFF_SK_STATE", "sock_common", "skc_state", "core"),
+    field("OFF_SK_DPORT", "sock_common", "skc_dport", "core"),
+    field("OFF_SK_NUM", "sock_common", "skc_num", "core"),
+    field("OFF_SK_DADDR", "sock_common", "skc_daddr", "core"),
+    field("OFF_SK_V6_DADDR", "sock_common", "skc_v6_daddr", "core"),
+    field(
+        "OFF_SK_MAX_ACK_BACKLOG",
+        "sock",
+        "sk_max_ack_backlog",
+        "core",
+    ),
+    field("OFF_UNIX_ADDR", "unix_sock", "addr", "core"),
+    field("OFF_UNIX_PEER", "unix_sock", "peer", "core"),
+    field("OFF_UNIX_ADDRESS_NAME", "unix_address", "name", "core"),
+    field(
+        "OFF_EVENTPOLL_ROOT",
+        "eventpoll",
+        "rbr.rb_root.rb_node",
+        "core",
+    ),
+    field("OFF_EPITEM_FILE", "epitem", "ffd.file", "core"),
+    field("OFF_REGS_SYSCALL", "pt_regs", "orig_ax", "core"),
+];
+
+/// Names of the other globals, with what they are. All `u64`.
+pub mod global {
+    /// Process id of the agent: never watched.
+    pub const SELF_TGID: &str = "SELF_TGID";
+    /// 1: processes that listen become candidates by themselves.
+    pub const DISCOVER: &str = "DISCOVER";
+    /// Shortest wait that is kept with a request, ns.
+    pub const WAIT_FLOOR_NS: &str = "WAIT_FLOOR_NS";
+    /// Which argument of `sched_switch` is the previous state; `u64::MAX`: none (before 5.18).
+    pub const PREV_STATE_ARGUMENT: &str = "PREV_STATE_ARGUMENT";
+    /// Address of the file operations of eventfd, epoll, timerfd and pidfd; 0: not known.
+    pub const OPS_EVENT: &str = "OPS_EVENT";
+    /// See `OPS_EVENT`.
+    pub const OPS_EPOLL: &str = "OPS_EPOLL";
+    /// See `OPS_EVENT`.
+    pub const OPS_TIMER: &str = "OPS_TIMER";
+    /// See `OPS_EVENT`.
+    pub const OPS_PIDFD: &str = "OPS_PIDFD";
+}
+
+/// Slots in `THREADS` unless configured.
+pub const DEFAULT_THREADS: u32 = 4096;
+/// Entries in `CONNECTIONS` unless configured.
+pub const DEFAULT_CONNECTIONS: u32 = 16384;
+/// Bytes of the core ring unless configured; a power of two.
+pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
+/// Bytes of the signal ring.
+pub const SIGNAL_RING_BYTES: u32 = 256 << 10;

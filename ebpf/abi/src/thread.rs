@@ -1,0 +1,132 @@
+//! The live state of a watched thread: one slot of a memory-mapped array, kept by the kernel side.
+//!
+//! Written by the thread itself (in `sys_exit` and `sched_switch`, never both at once), except
+//! `wake_ns` and `waker`, which the waking CPU writes. `sequence` is odd while a write is under
+//! way: readers copy the slot, and try again when it was odd or has changed.
+
+use crate::{
+    Plain,
+    totals::Totals,
+    wait::{WAITS_KEPT, Wait},
+};
+
+crate::integer_enum! {
+    /// Where a thread is.
+    pub enum ThreadState: u32 {
+        /// The slot is free.
+        Free = 0 => "free",
+        /// Watched since a moment ago; where it is will be known at its next event.
+        Unknown = 1 => "unknown",
+        /// On a CPU.
+        Running = 2 => "running",
+        /// Runnable, preempted.
+        Runnable = 3 => "runnable",
+        /// Blocked, within a system call.
+        Blocked = 4 => "blocked",
+        /// Blocked in user mode: page fault, or stopped.
+        Faulted = 5 => "faulted",
+        /// Ended.
+        Ended = 6 => "ended",
+    }
+}
+
+/// Bit of [`ThreadSlot::flags`]: the last waker descends from this process.
+pub const WOKEN_BY_CHILD: u32 = 1;
+/// Bit of [`ThreadSlot::flags`]: io_uring use was told.
+pub const USED_IO_URING: u32 = 2;
+
+/// One slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ThreadSlot {
+    /// Odd while being written.
+    pub sequence: u32,
+    /// Counts the threads that had this slot; part of a thread's identity.
+    pub generation: u32,
+    /// Thread id in the initial PID namespace.
+    pub tid: u32,
+    /// Process id (thread group) in the initial PID namespace.
+    pub tgid: u32,
+    /// [`ThreadState`].
+    pub state: u32,
+    /// `WOKEN_BY_CHILD` and the like.
+    pub flags: u32,
+    /// Since when in `state`; time before is in `totals`.
+    pub since_ns: u64,
+    /// First waking after the last switch-out.
+    pub wake_ns: u64,
+    /// Process id and thread id (high and low half) of that waker.
+    pub waker: u64,
+    /// Connection whose request this thread last read; 0 for none.
+    pub connection: u64,
+    /// Blocked so far within the current system call (settled to an account at its end).
+    pub pending_ns: u64,
+    /// First switch-out within the current system call.
+    pub pending_start_ns: u64,
+    /// Blocks within the current system call.
+    pub pending_count: u32,
+    /// While blocked: the system call's number; -1 for a page fault.
+    pub syscall: i32,
+    /// While blocked: the first three arguments.
+    pub arguments: [u64; 3],
+    /// System call number that a `restart_syscall` goes on with.
+    pub interrupted: i32,
+    /// First descriptor of the set a `select` waits on; -1 for none.
+    pub selected_fd: i32,
+    /// Sequence number of the thread's last record.
+    pub record_sequence: u32,
+    /// Padding.
+    pub reserved: u32,
+    /// The ledger.
+    pub totals: Totals,
+    /// The longest waits since the last request began.
+    pub waits: [Wait; WAITS_KEPT],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for ThreadSlot {}
+
+const _: () = assert!(align_of::<ThreadSlot>() == 8);
+const _: () =
+    assert!(size_of::<ThreadSlot>() == 120 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
+
+crate::integer_enum! {
+    /// What the kernel side does with a thread; kept in task storage.
+    pub enum ThreadRole: u32 {
+        /// Not watched.
+        None = 0 => "none",
+        /// Its process listens: its first read of an HTTP request makes it watched.
+        Candidate = 1 => "candidate",
+        /// Watched: it has a slot.
+        Watched = 2 => "watched",
+    }
+}
+
+/// Value of the task storage map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ThreadLink {
+    /// Index of the slot; meaningful only for `Watched`.
+    pub slot: u32,
+    /// [`ThreadRole`].
+    pub role: u32,
+    /// Process id of the watched process this one descends from; 0 for none. Kept over exec.
+    pub origin: u32,
+    /// Candidate: reads from accepted connections that were not HTTP.
+    pub strikes: u32,
+}
+
+// SAFETY: integers only.
+unsafe impl Plain for ThreadLink {}
+
+crate::integer_enum! {
+    /// What the adoption pass (a task iterator) does with the threads of a process.
+    pub enum Adoption: u32 {
+        /// Stop watching; forget.
+        Drop = 0 => "drop",
+        /// Make a candidate, unless it is watched.
+        Candidate = 1 => "candidate",
+        /// Watch.
+        Watch = 2 => "watch",
+    }
+}
