@@ -1,2 +1,41 @@
-//! Tasks of the project.
-fn main() {}
+//! The tasks of the project: `cargo xtask <task>`.
+//!
+//! This file only names the tasks; each lives in its own module. A task prints what it does,
+//! and its last line on failure says what to do next.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod vm;
+
+/// Builds, tests, demonstrates and measures whyslow.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Measure what watching costs
+    Bench(bench::Args),
+    /// Boot other kernels in QEMU and check there that every program loads and is hit
+    VmTest(vm::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Bench(args) => bench::run(args),
+        Task::VmTest(args) => vm::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
