@@ -1,1 +1,7 @@
-//! The agent.
+//! The agent: takes kernel records (or a recording), runs them through the engine, and serves what
+//! comes out.
+//!
+//! `source` gets inputs, `pipeline` owns the engine, `sink` gives events away, `cli` is the command
+//! line. The way is one: no stage calls back into an earlier one.
+
+pub mod source;

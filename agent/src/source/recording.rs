@@ -1,0 +1,1 @@
+//! Recordings: the engine's inputs in a file.
