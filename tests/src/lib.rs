@@ -1,1 +1,3 @@
 //! Harness of the live tests.
+
+pub mod servers;
