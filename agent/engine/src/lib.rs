@@ -7,3 +7,9 @@
 
 pub mod input;
 pub mod output;
+mod pipeline;
+pub mod redact;
+
+pub use input::{Input, ProcessFact, Settings, WaitFact};
+pub use output::{Command, Event, EventKind, Output, Query};
+pub use pipeline::{Engine, RoutesView, Stats};
