@@ -8,6 +8,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod build;
+mod ebpf;
+mod place;
+mod run;
 mod vm;
 
 /// Builds, tests, demonstrates and measures whyslow.
@@ -20,6 +24,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Compile and link the eBPF programs
+    BuildEbpf(ebpf::Args),
+    /// Build the program with the eBPF objects in it, at target/release/whyslow
+    Build(build::Args),
+    /// Copy the built program to PREFIX/bin
+    Install(build::InstallArgs),
     /// Measure what watching costs
     Bench(bench::Args),
     /// Boot other kernels in QEMU and check there that every program loads and is hit
@@ -28,6 +38,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::BuildEbpf(args) => ebpf::run(&args),
+        Task::Build(args) => build::run(&args),
+        Task::Install(args) => build::install(&args),
         Task::Bench(args) => bench::run(args),
         Task::VmTest(args) => vm::run(args),
     };

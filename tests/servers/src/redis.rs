@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::wait::accepts;
-use super::{Process, StopSignal, free_port, wait_until_ready};
+use crate::wait::accepts;
+use crate::{Process, StopSignal, free_port, wait_until_ready};
 
 /// A running Redis server; dropping it ends it.
 #[derive(Debug)]

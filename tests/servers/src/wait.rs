@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::Process;
+use crate::Process;
 
 /// How long between two looks at a condition.
 const STEP: Duration = Duration::from_millis(10);
@@ -54,7 +54,7 @@ pub fn wait_until_ready(
 }
 
 /// Whether something accepts TCP connections on this loopback port.
-pub(super) fn accepts(port: u16) -> bool {
+pub(crate) fn accepts(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
 }

@@ -6,7 +6,8 @@
 //!
 //! Not here: what the servers are asked, and the agent that watches them. What must stay true:
 //! nothing that was started outlives the value that stands for it, nor this process, however it
-//! ends (see [`Process`]).
+//! ends (see [`Process`]). Apart from the live tests' own package, so that the tasks that build
+//! the project need not build its tests first.
 
 mod gunicorn;
 pub mod http;

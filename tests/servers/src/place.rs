@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 #[must_use]
 pub fn workspace_root() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package).to_path_buf()
+    package.ancestors().nth(2).unwrap_or(package).to_path_buf()
 }
 
 /// Cargo's build folder: `CARGO_TARGET_DIR` when it is set, else `target` in the workspace.

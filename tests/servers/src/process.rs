@@ -16,7 +16,7 @@ use std::{io, mem, thread};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::wait_until;
+use crate::wait_until;
 
 /// How long a process may take to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -258,8 +258,8 @@ fn send(target: libc::pid_t, signal: libc::c_int) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Scratch;
     use super::*;
+    use crate::Scratch;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -319,8 +319,7 @@ mod tests {
             StopSignal::Terminate,
             &log,
         )?;
-        let error =
-            super::super::wait_until_ready(&process, GRACE, || false).expect_err("it ended");
+        let error = crate::wait_until_ready(&process, GRACE, || false).expect_err("it ended");
         assert!(error.to_string().contains("no luck"), "{error}");
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{Process, StopSignal, free_port, http, venv_python, wait_until_ready};
+use crate::{Process, StopSignal, free_port, http, venv_python, wait_until_ready};
 
 /// How long until the first answer, the import of the application included.
 const START: Duration = Duration::from_secs(30);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::wait::accepts;
-use super::{Process, StopSignal, free_port, wait_until_ready};
+use crate::wait::accepts;
+use crate::{Process, StopSignal, free_port, wait_until_ready};
 
 /// The database user, and with `trust` its only need to log in.
 const USER: &str = "whyslow";
