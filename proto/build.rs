@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     fs::write(out.join("whyslow.descriptors"), &bytes)?;
     tonic_prost_build::configure()
         .compile_well_known_types(true)
-        .extern_path(".google.protobuf", "::pbjson_types")
+        .extern_path(".google.protobuf.Timestamp", "crate::Timestamp")
         .compile_fds(descriptors)?;
     pbjson_build::Builder::new()
         .register_descriptors(&bytes)?

@@ -2,9 +2,15 @@
 //!
 //! The documents are the `.proto` files in `whyslow/v1`: one per noun.
 
+mod timestamp;
+
+pub use timestamp::Timestamp;
+
 /// Package `whyslow.v1`.
 #[allow(
     missing_docs,
+    unused_qualifications,
+    unreachable_pub,
     clippy::pedantic,
     clippy::all,
     reason = "generated code; its documentation is in the .proto files"
