@@ -101,7 +101,6 @@ pub const FIELDS: &[Field] = &[
         "core",
     ),
     field("OFF_EPITEM_FILE", "epitem", "ffd.file", "core"),
-    field("OFF_REGS_SYSCALL", "pt_regs", "orig_ax", "core"),
 ];
 
 /// Names of the other globals, with what they are. All `u64`.

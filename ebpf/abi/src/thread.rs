@@ -1,7 +1,7 @@
 //! The live state of a watched thread: one slot of a memory-mapped array, kept by the kernel side.
 //!
 //! Written by the thread itself (in `sys_exit` and `sched_switch`, never both at once), except
-//! `wake_ns` and `waker`, which the waking CPU writes. `sequence` is odd while a write is under
+//! `wake_ns`, `waker` and `woken_by_child`, which the waking CPU writes. `sequence` is odd while a write is under
 //! way: readers copy the slot, and try again when it was odd or has changed.
 
 use crate::{
@@ -30,10 +30,8 @@ crate::integer_enum! {
     }
 }
 
-/// Bit of [`ThreadSlot::flags`]: the last waker descends from this process.
-pub const WOKEN_BY_CHILD: u32 = 1;
 /// Bit of [`ThreadSlot::flags`]: io_uring use was told.
-pub const USED_IO_URING: u32 = 2;
+pub const USED_IO_URING: u32 = 1;
 
 /// One slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +47,7 @@ pub struct ThreadSlot {
     pub tgid: u32,
     /// [`ThreadState`].
     pub state: u32,
-    /// `WOKEN_BY_CHILD` and the like.
+    /// `USED_IO_URING`.
     pub flags: u32,
     /// Since when in `state`; time before is in `totals`.
     pub since_ns: u64,
@@ -75,8 +73,8 @@ pub struct ThreadSlot {
     pub selected_fd: i32,
     /// Sequence number of the thread's last record.
     pub record_sequence: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// 1 when the last waker descends from this process. Written by the waking CPU.
+    pub woken_by_child: u32,
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.

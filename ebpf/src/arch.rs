@@ -1,0 +1,112 @@
+//! What differs between processors: where a system call's number and arguments are.
+
+use aya_ebpf::bindings::pt_regs;
+
+/// Saved user registers at a system call's exit: number and arguments still as passed.
+#[derive(Clone, Copy)]
+pub struct SyscallRegisters(pub *const pt_regs);
+
+#[cfg(bpf_target_arch = "x86_64")]
+mod imp {
+    use super::SyscallRegisters;
+    pub use whyslow_abi::syscall::X86_64 as SYSCALLS;
+
+    /// Number of `listen`.
+    pub const LISTEN: i32 = 50;
+    /// Number of `recvfrom`: the one read whose flags may say "only peek".
+    pub const RECVFROM: i32 = 45;
+
+    impl SyscallRegisters {
+        /// System call number; -1 when the kernel was not entered by one.
+        #[inline(always)]
+        pub fn number(self) -> i32 {
+            // SAFETY: a pointer from the kernel that the verifier tracks.
+            unsafe { (*self.0).orig_rax as i32 }
+        }
+
+        /// First argument.
+        #[inline(always)]
+        pub fn arg0(self) -> u64 {
+            // SAFETY: as above.
+            unsafe { (*self.0).rdi }
+        }
+
+        /// Second argument.
+        #[inline(always)]
+        pub fn arg1(self) -> u64 {
+            // SAFETY: as above.
+            unsafe { (*self.0).rsi }
+        }
+
+        /// Third argument.
+        #[inline(always)]
+        pub fn arg2(self) -> u64 {
+            // SAFETY: as above.
+            unsafe { (*self.0).rdx }
+        }
+
+        /// Fourth argument.
+        #[inline(always)]
+        pub fn arg3(self) -> u64 {
+            // SAFETY: as above.
+            unsafe { (*self.0).r10 }
+        }
+    }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+mod imp {
+    use super::SyscallRegisters;
+    pub use whyslow_abi::syscall::AARCH64 as SYSCALLS;
+
+    /// Number of `listen`.
+    pub const LISTEN: i32 = 201;
+    /// Number of `recvfrom`.
+    pub const RECVFROM: i32 = 207;
+
+    /// Offset of `syscallno` in `struct pt_regs` (`arch/arm64/include/asm/ptrace.h`): after
+    /// `user_pt_regs` (34 words) and `orig_x0`.
+    const SYSCALLNO: usize = 35 * 8;
+    /// Offset of `orig_x0`: `x0` holds the result at exit.
+    const ORIG_X0: usize = 34 * 8;
+
+    impl SyscallRegisters {
+        #[inline(always)]
+        fn word<T: Copy>(self, offset: usize) -> T {
+            // SAFETY: a pointer from the kernel that the verifier tracks.
+            unsafe { core::ptr::read_volatile(self.0.cast::<u8>().add(offset).cast::<T>()) }
+        }
+
+        /// System call number; -1 when the kernel was not entered by one.
+        #[inline(always)]
+        pub fn number(self) -> i32 {
+            self.word(SYSCALLNO)
+        }
+
+        /// First argument.
+        #[inline(always)]
+        pub fn arg0(self) -> u64 {
+            self.word(ORIG_X0)
+        }
+
+        /// Second argument.
+        #[inline(always)]
+        pub fn arg1(self) -> u64 {
+            self.word(8)
+        }
+
+        /// Third argument.
+        #[inline(always)]
+        pub fn arg2(self) -> u64 {
+            self.word(16)
+        }
+
+        /// Fourth argument.
+        #[inline(always)]
+        pub fn arg3(self) -> u64 {
+            self.word(24)
+        }
+    }
+}
+
+pub use imp::*;

@@ -1,0 +1,361 @@
+//! HTTP connections: where a request begins and ends, as far as the kernel side must know.
+//!
+//! Only the framing that cannot wait is done here: a read on an accepted connection that begins
+//! like a request, while none is open on it, begins one; writes carry its end along. Whether the
+//! response is complete, and whether bytes were HTTP at all, is judged by the engine.
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use whyslow_abi::{
+    connection::{
+        CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
+        RESPONSE_HEAD,
+    },
+    loss::LossReason,
+    record::{
+        BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, PieceRecord, REQUEST_CAPTURE, RecordKind,
+    },
+    thread::ThreadSlot,
+};
+
+use crate::{
+    descriptor::{AF_INET, AF_INET6, Descriptor},
+    emit::{self, SUBMIT},
+    kernel::{self, *},
+    ledger,
+    maps::{CONNECTIONS, DESCRIPTORS, ZERO_CONNECTION, count_loss},
+    payload::{self, Span, begins_request, begins_response, copy_user, first_word, last_bytes},
+};
+
+const ECONNRESET: i64 = -104;
+const ETIMEDOUT: i64 = -110;
+const EPIPE: i64 = -32;
+
+/// One transfer with a client, by the current thread.
+pub struct Transfer<'a> {
+    /// The current thread.
+    pub task: *const Task,
+    /// The accepted socket.
+    pub descriptor: &'a Descriptor,
+    /// Its descriptor.
+    pub fd: i32,
+    /// Result of the call.
+    pub result: i64,
+    /// The user's buffer.
+    pub span: Span,
+}
+
+#[inline(always)]
+fn find(id: u64) -> Option<&'static mut ConnectionState> {
+    // SAFETY: a hash value; the owner of the connection writes it, one call at a time.
+    unsafe { CONNECTIONS.get_ptr_mut(id)?.as_mut() }
+}
+
+#[inline(always)]
+fn key(tgid: u32, fd: i32) -> u64 {
+    (u64::from(tgid) << 32) | u64::from(fd as u32)
+}
+
+/// A read from a client returned.
+#[inline(always)]
+pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
+    let id = probe::<u64>(transfer.descriptor.inode, OFF_INODE_INO.load());
+    let connection = find(id);
+    if transfer.result <= 0 {
+        if let Some(connection) = connection {
+            note_failure(connection, transfer.result, CLIENT_CLOSED);
+        }
+        return;
+    }
+    let open = match &connection {
+        Some(connection) => connection.phase == ConnectionPhase::Request as u32,
+        None => false,
+    };
+    if !open {
+        if begins_request(first_word(&transfer.span)) {
+            begin(slot, transfer, id, connection, now);
+        }
+        return;
+    }
+    if let Some(connection) = connection {
+        more(slot, transfer, connection, now);
+    }
+}
+
+#[inline(always)]
+fn note_failure(connection: &mut ConnectionState, result: i64, at_zero: u32) {
+    if result == 0 {
+        connection.flags |= at_zero;
+    } else if result == ECONNRESET || result == EPIPE || result == ETIMEDOUT {
+        connection.flags |= CLIENT_RESET;
+    }
+}
+
+/// More of a request: the rest of the head, or its body.
+#[inline(always)]
+fn more(
+    slot: &mut ThreadSlot,
+    transfer: &Transfer<'_>,
+    connection: &mut ConnectionState,
+    now: u64,
+) {
+    let len = transfer.result as u64;
+    let offset = connection.bytes_in;
+    connection.bytes_in += len;
+    connection.last_read_ns = now;
+    if connection.captured_in as usize >= REQUEST_CAPTURE {
+        return;
+    }
+    let sequence = emit::next_sequence(slot);
+    let Some(mut entry) = emit::reserve::<PieceRecord>() else { return };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the entry is room for one record.
+    unsafe {
+        emit::fill_header(&raw mut (*record).header, RecordKind::Piece, slot, sequence, now);
+        (*record).connection = connection.id;
+        (*record).request = connection.request;
+        (*record).read_len = len as u32;
+        (*record).offset = offset as u32;
+        let copied = copy_user(
+            &raw mut (*record).payload,
+            transfer.span.start,
+            transfer.span.first_len,
+        );
+        (*record).payload_len = copied;
+        connection.captured_in += copied;
+    }
+    entry.submit(SUBMIT);
+}
+
+/// A request begins with this read.
+#[inline(always)]
+fn begin(
+    slot: &mut ThreadSlot,
+    transfer: &Transfer<'_>,
+    id: u64,
+    known: Option<&'static mut ConnectionState>,
+    now: u64,
+) {
+    ledger::tick(slot, now);
+    ledger::refresh_counters(slot, transfer.task);
+    if slot.connection != id && slot.connection != 0 {
+        if let Some(other) = find(slot.connection) {
+            ship_end(slot, other, EndReason::ThreadMoved, now);
+        }
+    }
+    let connection = match known {
+        Some(connection) => {
+            ship_end(slot, connection, EndReason::NextRequest, now);
+            connection
+        }
+        None => {
+            let Some(zero) = ZERO_CONNECTION.get(0) else { return };
+            if CONNECTIONS.insert(id, zero, u64::from(BPF_NOEXIST)).is_err() {
+                count_loss(LossReason::ConnectionsFull);
+                return;
+            }
+            if DESCRIPTORS.insert(key(slot.tgid, transfer.fd), id, u64::from(BPF_ANY)).is_err() {
+                count_loss(LossReason::ConnectionsFull);
+            }
+            let Some(connection) = find(id) else { return };
+            connection
+        }
+    };
+    slot.connection = id;
+    connection.id = id;
+    connection.fd = transfer.fd;
+    start_request(slot, connection, now);
+    connection.bytes_in = transfer.result as u64;
+    ship_begin(slot, connection, transfer, 0, now);
+}
+
+/// Sets the connection up for its next request, read by the thread of `slot`.
+#[inline(always)]
+fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u64) {
+    let mut index = 0;
+    while index < slot.waits.len() {
+        slot.waits[index].ns = 0;
+        index += 1;
+    }
+    connection.request = connection.request.wrapping_add(1);
+    connection.phase = ConnectionPhase::Request as u32;
+    connection.flags = 0;
+    connection.tgid = slot.tgid;
+    connection.reader_tid = slot.tid;
+    connection.reader_generation = slot.generation;
+    connection.writer_tid = 0;
+    connection.writer_generation = 0;
+    connection.writes = 0;
+    connection.begin_ns = now;
+    connection.last_read_ns = now;
+    connection.first_write_ns = 0;
+    connection.last_write_ns = 0;
+    connection.bytes_in = 0;
+    connection.bytes_out = 0;
+    connection.captured_in = 0;
+    connection.captured_out = 0;
+    connection.tail = [0; 8];
+    // SAFETY: both are whole map values.
+    unsafe {
+        kernel::copy(&raw mut connection.totals, &raw const slot.totals);
+        kernel::copy(&raw mut connection.waits, &raw const slot.waits);
+    }
+}
+
+#[inline(always)]
+fn ship_begin(
+    slot: &mut ThreadSlot,
+    connection: &mut ConnectionState,
+    transfer: &Transfer<'_>,
+    flags: u32,
+    now: u64,
+) {
+    let sequence = emit::next_sequence(slot);
+    let Some(mut entry) = emit::reserve::<BeginRecord>() else { return };
+    let record = entry.as_mut_ptr();
+    let sock = transfer.descriptor.sock;
+    // SAFETY: the entry is room for one record.
+    unsafe {
+        emit::fill_header(&raw mut (*record).header, RecordKind::Begin, slot, sequence, now);
+        (*record).connection = connection.id;
+        (*record).request = connection.request;
+        (*record).fd = connection.fd;
+        (*record).flags = flags;
+        (*record).family = transfer.descriptor.family;
+        (*record).reserved = [0; 3];
+        (*record).peer_address = [0; 16];
+        (*record).peer_port_be = 0;
+        (*record).local_port = 0;
+        if transfer.descriptor.family == AF_INET || transfer.descriptor.family == AF_INET6 {
+            (*record).peer_port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
+            (*record).local_port = probe::<u16>(sock, OFF_SK_NUM.load());
+            let mut address = probe::<[u64; 2]>(sock, OFF_SK_V6_DADDR.load());
+            if transfer.descriptor.family == AF_INET {
+                address = [u64::from(probe::<u32>(sock, OFF_SK_DADDR.load())), 0];
+            }
+            core::ptr::write_unaligned((&raw mut (*record).peer_address).cast(), address);
+        }
+        kernel::copy(&raw mut (*record).totals, &raw const slot.totals);
+        (*record).read_len = 0;
+        (*record).payload_len = 0;
+        if flags & BEGIN_PIPELINED == 0 {
+            (*record).read_len = transfer.result as u32;
+            let copied = copy_user(
+                &raw mut (*record).payload,
+                transfer.span.start,
+                transfer.span.first_len,
+            );
+            (*record).payload_len = copied;
+            connection.captured_in = copied;
+        }
+    }
+    entry.submit(SUBMIT);
+}
+
+/// A write to a client returned.
+#[inline(always)]
+pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
+    let id = probe::<u64>(transfer.descriptor.inode, OFF_INODE_INO.load());
+    let Some(connection) = find(id) else { return };
+    if transfer.result <= 0 {
+        note_failure(connection, transfer.result, 0);
+        return;
+    }
+    let len = transfer.result as u64;
+    let first = first_word(&transfer.span);
+    ledger::tick(slot, now);
+    ledger::refresh_counters(slot, transfer.task);
+    if connection.phase == ConnectionPhase::Response as u32 && begins_response(first) {
+        ship_end(slot, connection, EndReason::NextResponse, now);
+        let previous_end = connection.last_write_ns;
+        start_request(slot, connection, previous_end);
+        ship_begin(slot, connection, transfer, BEGIN_PIPELINED, now);
+    }
+    if connection.phase == ConnectionPhase::Request as u32 {
+        if begins_response(first) && is_interim(&transfer.span) {
+            connection.flags |= INTERIM_RESPONSE;
+            return;
+        }
+        connection.phase = ConnectionPhase::Response as u32;
+        connection.first_write_ns = now;
+    }
+    keep_response(connection, &transfer.span);
+    connection.tail = last_bytes(&transfer.span, len);
+    connection.bytes_out += len;
+    connection.writes += 1;
+    connection.last_write_ns = now;
+    connection.writer_tid = slot.tid;
+    connection.writer_generation = slot.generation;
+    // SAFETY: both are whole map values.
+    unsafe {
+        kernel::copy(&raw mut connection.totals, &raw const slot.totals);
+        kernel::copy(&raw mut connection.waits, &raw const slot.waits);
+    }
+}
+
+/// `HTTP/1.x 1xx`, except 101, which is the last word of HTTP on its connection.
+#[inline(always)]
+fn is_interim(span: &Span) -> bool {
+    if span.first_len < 12 {
+        return false;
+    }
+    let status = payload::read_user::<u32>(span.start + 9).unwrap_or(0) & 0x00ff_ffff;
+    status as u8 == b'1' && status != u32::from_ne_bytes(*b"101\0")
+}
+
+/// Keeps the first bytes of the response, which may come in several writes.
+#[inline(always)]
+fn keep_response(connection: &mut ConnectionState, span: &Span) {
+    const HALF: usize = RESPONSE_HEAD / 2;
+    let at = connection.captured_out as usize;
+    if span.start == 0 {
+        return;
+    }
+    if at == 0 {
+        connection.captured_out =
+            copy_user(&raw mut connection.response, span.start, span.first_len);
+    } else if at < HALF {
+        // SAFETY: `at` is below one half, and at most the other half is copied.
+        let to = unsafe { (&raw mut connection.response).cast::<u8>().add(at & (HALF - 1)) };
+        connection.captured_out += copy_user::<HALF>(to.cast(), span.start, span.first_len);
+    }
+}
+
+/// A descriptor of the process was closed (`gone`) or shut down.
+#[inline(always)]
+pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, gone: bool, now: u64) {
+    let key = key(slot.tgid, fd);
+    // SAFETY: the value is copied at once.
+    let Some(id) = (unsafe { DESCRIPTORS.get(key) }).copied() else { return };
+    let Some(connection) = find(id) else {
+        let _ = DESCRIPTORS.remove(key);
+        return;
+    };
+    ledger::tick(slot, now);
+    ledger::refresh_counters(slot, task);
+    ship_end(slot, connection, if gone { EndReason::Closed } else { EndReason::Shutdown }, now);
+    if gone {
+        if slot.connection == id {
+            slot.connection = 0;
+        }
+        let _ = CONNECTIONS.remove(id);
+        let _ = DESCRIPTORS.remove(key);
+    }
+}
+
+/// Ships the state of a connection's request.
+#[inline(always)]
+fn ship_end(slot: &mut ThreadSlot, connection: &ConnectionState, reason: EndReason, now: u64) {
+    let sequence = emit::next_sequence(slot);
+    let Some(mut entry) = emit::reserve::<EndRecord>() else { return };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the entry is room for one record; sources are whole map values.
+    unsafe {
+        emit::fill_header(&raw mut (*record).header, RecordKind::End, slot, sequence, now);
+        (*record).reason = reason as u32;
+        (*record).reserved = 0;
+        kernel::copy(&raw mut (*record).now, &raw const slot.totals);
+        kernel::copy(&raw mut (*record).waits, &raw const slot.waits);
+        kernel::copy(&raw mut (*record).state, core::ptr::from_ref(connection));
+    }
+    entry.submit(SUBMIT);
+}

@@ -1,0 +1,229 @@
+//! What a descriptor is: a walk through the kernel's tables at the moment of use.
+//!
+//! `files_struct` -> `fdtable` -> `file` -> inode and socket. Nothing is cached: descriptors that
+//! were opened before the start, inherited, duplicated or passed are all right, and one that was
+//! closed and opened anew is never confused.
+
+use whyslow_abi::{
+    account::Account,
+    descriptor::{DescriptorKind, IoKind},
+};
+
+use crate::kernel::*;
+
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
+const S_IFREG: u16 = 0o100_000;
+const S_IFDIR: u16 = 0o040_000;
+const S_IFCHR: u16 = 0o020_000;
+const S_IFBLK: u16 = 0o060_000;
+const S_IFIFO: u16 = 0o010_000;
+
+/// Address families.
+pub const AF_UNIX: u16 = 1;
+/// See `AF_UNIX`.
+pub const AF_INET: u16 = 2;
+/// See `AF_UNIX`.
+pub const AF_INET6: u16 = 10;
+/// `TCP_LISTEN`; unix sockets use the same value.
+const LISTENING: u8 = 10;
+const SOCK_STREAM: u16 = 1;
+
+/// An open file, as far as it was walked. Addresses are of kernel structures; 0: none.
+#[derive(Clone, Copy)]
+pub struct Descriptor {
+    /// What it is.
+    pub kind: DescriptorKind,
+    /// Address family of a socket.
+    pub family: u16,
+    /// `struct file`.
+    pub file: u64,
+    /// `struct inode`.
+    pub inode: u64,
+    /// `struct sock`.
+    pub sock: u64,
+}
+
+impl Descriptor {
+    /// Nothing known.
+    pub const NONE: Self =
+        Self { kind: DescriptorKind::Unknown, family: 0, file: 0, inode: 0, sock: 0 };
+
+    /// The kind that its bytes are counted by.
+    #[inline(always)]
+    pub fn io_kind(&self) -> IoKind {
+        match self.kind {
+            DescriptorKind::Accepted => IoKind::Client,
+            DescriptorKind::File | DescriptorKind::Directory => IoKind::Disk,
+            DescriptorKind::Upstream => IoKind::Upstream,
+            _ => IoKind::Ipc,
+        }
+    }
+
+    /// The account of waiting until it can be read.
+    #[inline(always)]
+    pub fn read_account(&self, woken_by_child: bool) -> Account {
+        match self.kind {
+            DescriptorKind::File | DescriptorKind::Directory => Account::DiskRead,
+            DescriptorKind::Accepted | DescriptorKind::Listener => Account::NetClientRead,
+            _ => self.other_account(woken_by_child),
+        }
+    }
+
+    /// The account of waiting until it can be written.
+    #[inline(always)]
+    pub fn write_account(&self, woken_by_child: bool) -> Account {
+        match self.kind {
+            DescriptorKind::File | DescriptorKind::Directory => Account::DiskWrite,
+            DescriptorKind::Accepted => Account::NetClientWrite,
+            _ => self.other_account(woken_by_child),
+        }
+    }
+
+    #[inline(always)]
+    fn other_account(&self, woken_by_child: bool) -> Account {
+        match self.kind {
+            DescriptorKind::Upstream => Account::NetUpstream,
+            DescriptorKind::Pipe | DescriptorKind::LocalSocket | DescriptorKind::Event => {
+                if woken_by_child { Account::Child } else { Account::Ipc }
+            }
+            DescriptorKind::Process => Account::Child,
+            DescriptorKind::Timer => Account::Sleep,
+            _ => Account::Unexplained,
+        }
+    }
+}
+
+/// Walks descriptor `fd` of the current process.
+#[inline(never)]
+pub fn walk(fd: u64, out: &mut Descriptor) {
+    *out = Descriptor::NONE;
+    let task = current_task();
+    // SAFETY: typed loads from the current task on; the verifier checks each step.
+    unsafe {
+        let files: *const u8 = load(task, OFF_TASK_FILES.load());
+        if files.is_null() {
+            return;
+        }
+        let table: *const u8 = load(files, OFF_FILES_FDT.load());
+        if table.is_null() {
+            return;
+        }
+        let max: u32 = load(table, OFF_FDT_MAX_FDS.load());
+        let fd = fd & 0xffff_ffff;
+        if fd >= u64::from(max) {
+            return;
+        }
+        let array: u64 = load(table, OFF_FDT_FD.load());
+        let file = probe::<u64>(array, fd * 8);
+        if file != 0 {
+            describe(file, out);
+        }
+    }
+}
+
+/// Tells what kind of open file this is.
+#[inline(always)]
+pub fn describe(file: u64, out: &mut Descriptor) {
+    out.file = file;
+    out.inode = probe::<u64>(file, OFF_FILE_INODE.load());
+    let mode = probe::<u16>(out.inode, OFF_INODE_MODE.load());
+    out.kind = match mode & S_IFMT {
+        S_IFSOCK => {
+            let socket = probe::<u64>(file, OFF_FILE_PRIVATE.load());
+            describe_socket(socket, out)
+        }
+        S_IFIFO => DescriptorKind::Pipe,
+        S_IFCHR | S_IFBLK => DescriptorKind::Device,
+        S_IFDIR => DescriptorKind::Directory,
+        // A pidfd looks like a regular file; eventfd and the like have no type at all.
+        S_IFREG => match anonymous(file) {
+            DescriptorKind::Unknown => DescriptorKind::File,
+            kind => kind,
+        },
+        _ => anonymous(file),
+    };
+}
+
+#[inline(always)]
+fn anonymous(file: u64) -> DescriptorKind {
+    let operations = probe::<u64>(file, OFF_FILE_OP.load());
+    if operations == OPS_EPOLL.load() {
+        DescriptorKind::Epoll
+    } else if operations == OPS_EVENT.load() {
+        DescriptorKind::Event
+    } else if operations == OPS_TIMER.load() {
+        DescriptorKind::Timer
+    } else if operations == OPS_PIDFD.load() {
+        DescriptorKind::Process
+    } else {
+        DescriptorKind::Unknown
+    }
+}
+
+#[inline(always)]
+fn describe_socket(socket: u64, out: &mut Descriptor) -> DescriptorKind {
+    let sock = probe::<u64>(socket, OFF_SOCKET_SK.load());
+    out.sock = sock;
+    if sock == 0 {
+        return DescriptorKind::Unknown;
+    }
+    // Family and state lie beside each other (`sock_common`).
+    let word = probe::<u32>(sock, OFF_SK_FAMILY.load());
+    let family = word as u16;
+    let state = (word >> ((OFF_SK_STATE.load() - OFF_SK_FAMILY.load()) * 8)) as u8;
+    out.family = family;
+    if state == LISTENING {
+        return DescriptorKind::Listener;
+    }
+    match family {
+        AF_INET | AF_INET6 => {
+            // An accepted socket inherits its listener's limit; a connecting one has 0.
+            if probe::<u32>(sock, OFF_SK_MAX_ACK_BACKLOG.load()) != 0 {
+                DescriptorKind::Accepted
+            } else {
+                DescriptorKind::Upstream
+            }
+        }
+        AF_UNIX => describe_unix(socket, sock),
+        _ => DescriptorKind::LocalSocket,
+    }
+}
+
+/// An accepted unix socket carries its listener's address; a connecting one has none, its peer
+/// does; a pair has none at either end.
+#[inline(always)]
+fn describe_unix(socket: u64, sock: u64) -> DescriptorKind {
+    if probe::<u16>(socket, OFF_SOCKET_TYPE.load()) != SOCK_STREAM {
+        return DescriptorKind::LocalSocket;
+    }
+    if probe::<u64>(sock, OFF_UNIX_ADDR.load()) != 0 {
+        return DescriptorKind::Accepted;
+    }
+    let peer = probe::<u64>(sock, OFF_UNIX_PEER.load());
+    if peer != 0 && probe::<u64>(peer, OFF_UNIX_ADDR.load()) != 0 {
+        DescriptorKind::Upstream
+    } else {
+        DescriptorKind::LocalSocket
+    }
+}
+
+/// A file that an epoll instance watches (the root of its tree), for waits that ended without an
+/// event.
+#[inline(always)]
+pub fn epoll_member(epoll: &Descriptor, out: &mut Descriptor) {
+    *out = Descriptor::NONE;
+    let instance = probe::<u64>(epoll.file, OFF_FILE_PRIVATE.load());
+    if instance == 0 {
+        return;
+    }
+    // The tree node is the first member of `epitem`.
+    let item = probe::<u64>(instance, OFF_EVENTPOLL_ROOT.load());
+    if item == 0 {
+        return;
+    }
+    let file = probe::<u64>(item, OFF_EPITEM_FILE.load());
+    if file != 0 {
+        describe(file, out);
+    }
+}

@@ -1,0 +1,100 @@
+//! Reads of kernel structures at offsets that the loader found in the running kernel's BTF.
+//!
+//! `load_*` are typed loads through pointers that the verifier knows (tracepoint arguments, the
+//! current task, and what is reached from them by further loads). `probe_*` read any kernel
+//! address through a helper and yield zero when that fails.
+
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
+};
+
+/// A kernel task. Never dereferenced as a Rust type.
+#[repr(C)]
+pub struct Task {
+    opaque: u8,
+}
+
+macro_rules! globals {
+    ($($name:ident)+) => {
+        $(
+            #[unsafe(no_mangle)]
+            pub static $name: Global<u64> = Global::new(0);
+        )+
+    };
+}
+
+globals! {
+    OFF_TASK_PID OFF_TASK_TGID OFF_TASK_FILES OFF_TASK_COMM OFF_TASK_FLAGS OFF_TASK_STATE
+    OFF_TASK_NVCSW OFF_TASK_NIVCSW OFF_TASK_MIN_FLT OFF_TASK_MAJ_FLT
+    OFF_TASK_REAL_PARENT OFF_TASK_GROUP_LEADER OFF_TASK_START_BOOTTIME OFF_TASK_EXIT_CODE
+    OFF_TASK_SIGNAL OFF_SIGNAL_LIVE OFF_SIGNAL_GROUP_EXIT_CODE
+    OFF_FILES_FDT OFF_FDT_FD OFF_FDT_MAX_FDS
+    OFF_FILE_OP OFF_FILE_PRIVATE OFF_FILE_INODE OFF_FILE_DENTRY
+    OFF_INODE_MODE OFF_INODE_INO OFF_INODE_SB OFF_SB_DEV OFF_DENTRY_NAME
+    OFF_SOCKET_SK OFF_SOCKET_TYPE
+    OFF_SK_FAMILY OFF_SK_STATE OFF_SK_DPORT OFF_SK_NUM OFF_SK_DADDR OFF_SK_V6_DADDR
+    OFF_SK_MAX_ACK_BACKLOG
+    OFF_UNIX_ADDR OFF_UNIX_PEER OFF_UNIX_ADDRESS_NAME
+    OFF_EVENTPOLL_ROOT OFF_EPITEM_FILE
+    SELF_TGID DISCOVER WAIT_FLOOR_NS PREV_STATE_ARGUMENT
+    OPS_EVENT OPS_EPOLL OPS_TIMER OPS_PIDFD
+}
+
+/// The thread that runs this program.
+#[inline(always)]
+pub fn current_task() -> *const Task {
+    // SAFETY: the helper has no preconditions; the pointer is valid while the program runs.
+    unsafe { bpf_get_current_task_btf() as *const Task }
+}
+
+/// Typed load of a `T` at `offset` of a structure that the verifier knows.
+///
+/// # Safety
+/// `base` must be a pointer that the verifier tracks, not null.
+#[inline(always)]
+pub unsafe fn load<T: Copy, S>(base: *const S, offset: u64) -> T {
+    // SAFETY: the verifier turns this into a load that cannot fault.
+    unsafe { core::ptr::read_volatile(base.cast::<u8>().add(offset as usize).cast::<T>()) }
+}
+
+/// Reads a `T` at any kernel address plus `offset`; zero bytes when that fails.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(base: u64, offset: u64) -> T {
+    let mut value = T::default();
+    // SAFETY: the destination is a live local of the given size; a bad source is an error code.
+    unsafe {
+        bpf_probe_read_kernel(
+            core::ptr::from_mut(&mut value).cast(),
+            size_of::<T>() as u32,
+            (base + offset) as *const _,
+        );
+    }
+    value
+}
+
+/// Copies `size` bytes of kernel memory (map values included).
+///
+/// # Safety
+/// `to` must be writable for `size` bytes as the verifier sees it.
+#[inline(always)]
+pub unsafe fn copy<T>(to: *mut T, from: *const T) {
+    // SAFETY: by the contract above.
+    unsafe {
+        bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from.cast());
+    }
+}
+
+/// Thread id.
+#[inline(always)]
+pub fn pid(task: *const Task) -> u32 {
+    // SAFETY: `task` comes from the kernel (tracepoint argument or current).
+    unsafe { load(task, OFF_TASK_PID.load()) }
+}
+
+/// Process id.
+#[inline(always)]
+pub fn tgid(task: *const Task) -> u32 {
+    // SAFETY: as in `pid`.
+    unsafe { load(task, OFF_TASK_TGID.load()) }
+}

@@ -1,0 +1,141 @@
+//! All maps of the core object.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    helpers::generated::{bpf_task_storage_delete, bpf_task_storage_get},
+    macros::btf_map,
+};
+use whyslow_abi::{
+    connection::ConnectionState,
+    loss::LossReason,
+    settings::{DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, SIGNAL_RING_BYTES},
+    thread::{ThreadLink, ThreadSlot},
+};
+
+use crate::kernel::Task;
+
+/// `BPF_F_MMAPABLE`: user space maps the array and reads it without a system call.
+const MMAPABLE: usize = 1 << 10;
+/// `BPF_F_NO_PREALLOC`: entries are allocated as they come.
+const NO_PREALLOC: usize = 1;
+
+/// Live state of watched threads.
+#[btf_map]
+pub static THREADS: Array<ThreadSlot, { DEFAULT_THREADS as usize }, MMAPABLE> = Array::new();
+
+/// Numbers of free slots; filled by the loader.
+#[btf_map]
+pub static FREE_SLOTS: Queue<u32, { DEFAULT_THREADS as usize }> = Queue::new();
+
+/// HTTP connections by the inode number of their socket.
+#[btf_map]
+pub static CONNECTIONS: HashMap<u64, ConnectionState, { DEFAULT_CONNECTIONS as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// (process id << 32 | descriptor) -> inode number of the socket, for `close`, whose descriptor
+/// is gone when it returns.
+#[btf_map]
+pub static DESCRIPTORS: HashMap<u64, u64, { DEFAULT_CONNECTIONS as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// What the adoption pass is to do, by process id. Filled and emptied by the agent.
+#[btf_map]
+pub static TARGETS: HashMap<u32, u32, 16384, NO_PREALLOC> = HashMap::new();
+
+/// Records of requests and lifecycles.
+#[btf_map]
+pub static RECORDS: RingBuf<u64, { DEFAULT_RING_BYTES as usize }> = RingBuf::new();
+
+/// Records of signals and ends, which nothing may crowd out.
+#[btf_map]
+pub static SIGNALS: RingBuf<u64, { SIGNAL_RING_BYTES as usize }> = RingBuf::new();
+
+/// Losses by [`LossReason`].
+#[btf_map]
+pub static LOSSES: PerCpuArray<u64, { LossReason::COUNT }> = PerCpuArray::new();
+
+/// A zero of each large value, to start one from.
+#[btf_map]
+pub static ZERO_CONNECTION: Array<ConnectionState, 1> = Array::new();
+/// See `ZERO_CONNECTION`.
+#[btf_map]
+pub static ZERO_THREAD: Array<ThreadSlot, 1> = Array::new();
+
+/// A task storage map. The layout is what a BTF map definition looks like to a loader.
+#[repr(C)]
+pub struct TaskStorage<T> {
+    r#type: *const [i32; 29],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; NO_PREALLOC],
+}
+
+// SAFETY: the fields are placeholders that the loader patches; they are never dereferenced.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    #[inline(always)]
+    fn as_ptr(&self) -> *mut core::ffi::c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// The task's value, if it has one.
+    #[inline(always)]
+    pub fn get(&self, task: *const Task) -> Option<&'static mut T> {
+        // SAFETY: the helper returns null or a pointer to a live value of this map.
+        unsafe {
+            bpf_task_storage_get(self.as_ptr(), task as *mut _, core::ptr::null_mut(), 0)
+                .cast::<T>()
+                .as_mut()
+        }
+    }
+
+    /// The task's value; made from `initial` when it has none. `None`: no memory.
+    #[inline(always)]
+    pub fn get_or_insert(&self, task: *const Task, initial: &mut T) -> Option<&'static mut T> {
+        // SAFETY: as in `get`; `initial` is a live value of the map's value type.
+        unsafe {
+            bpf_task_storage_get(
+                self.as_ptr(),
+                task as *mut _,
+                core::ptr::from_mut(initial).cast(),
+                1,
+            )
+            .cast::<T>()
+            .as_mut()
+        }
+    }
+
+    /// Removes the task's value.
+    #[inline(always)]
+    pub fn remove(&self, task: *const Task) {
+        // SAFETY: removing what is not there is an error code.
+        unsafe {
+            bpf_task_storage_delete(self.as_ptr(), task as *mut _);
+        }
+    }
+}
+
+/// What is done with each thread, and where its slot is.
+#[btf_map]
+pub static LINKS: TaskStorage<ThreadLink> = TaskStorage::new();
+
+/// Counts a loss.
+#[inline(always)]
+pub fn count_loss(reason: LossReason) {
+    if let Some(count) = LOSSES.get_ptr_mut(reason as u32) {
+        // SAFETY: a per-CPU value; an interrupting program may cost one count.
+        unsafe { *count += 1 }
+    }
+}

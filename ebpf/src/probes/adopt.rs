@@ -1,0 +1,75 @@
+//! The adoption pass: a task iterator that the agent runs to start or stop watching processes that
+//! run already. It goes through all threads once and does what `TARGETS` says of their process.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use whyslow_abi::{
+    record::LifecycleKind,
+    thread::{Adoption, ThreadRole, ThreadState},
+};
+
+use crate::{
+    emit::{self, Life},
+    kernel::{self, OFF_TASK_FLAGS, SELF_TGID, Task},
+    maps::{LINKS, TARGETS},
+    thread,
+};
+
+const PF_EXITING: u32 = 0x4;
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// `struct bpf_iter__task`.
+#[repr(C)]
+pub struct TaskIteration {
+    meta: u64,
+    task: *const Task,
+}
+
+/// Entry.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub fn adopt(ctx: *const TaskIteration) -> i32 {
+    // SAFETY: the context of a task iterator; the task is null at the end.
+    let task = unsafe { core::ptr::read_volatile(&raw const (*ctx).task) };
+    if task.is_null() {
+        return 0;
+    }
+    let tgid = kernel::tgid(task);
+    // SAFETY: the value is copied at once.
+    let Some(action) = (unsafe { TARGETS.get(tgid) }).copied() else { return 0 };
+    // SAFETY: the task comes from the kernel.
+    let flags: u32 = unsafe { kernel::load(task, OFF_TASK_FLAGS.load()) };
+    if flags & (PF_EXITING | PF_KTHREAD) != 0 || u64::from(tgid) == SELF_TGID.load() {
+        return 0;
+    }
+    if action == Adoption::Watch as u32 {
+        start(task);
+    } else if action == Adoption::Candidate as u32 {
+        thread::make_candidate(task, 0);
+    } else if let Some(link) = thread::link(task) {
+        if link.role == ThreadRole::Watched as u32 {
+            let index = link.slot;
+            link.role = ThreadRole::None as u32;
+            thread::release(index);
+        }
+        LINKS.remove(task);
+    }
+    0
+}
+
+#[inline(always)]
+fn start(task: *const Task) {
+    let mut origin = 0;
+    if let Some(link) = thread::link(task) {
+        if link.role == ThreadRole::Watched as u32 {
+            return;
+        }
+        origin = link.origin;
+    }
+    // SAFETY: no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let Some(index) = thread::watch(task, origin, ThreadState::Unknown, now) else { return };
+    let Some(slot) = thread::watched(task) else { return };
+    let life =
+        Life { event: LifecycleKind::Adopted, other: 0, code: 0, last: 0, slot: index };
+    emit::lifecycle(task, Some(slot), &life, now);
+}

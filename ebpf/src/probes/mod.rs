@@ -1,0 +1,10 @@
+//! One file per probe, each a thin entry: it finds the thread, and calls the module that knows.
+
+pub mod adopt;
+pub mod process_exec;
+pub mod process_exit;
+pub mod process_fork;
+pub mod sched_switch;
+pub mod sched_waking;
+pub mod signal;
+pub mod sys_exit;

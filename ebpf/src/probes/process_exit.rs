@@ -1,0 +1,45 @@
+//! `sched_process_exit`: a thread ends; its book is closed.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use whyslow_abi::{record::LifecycleKind, thread::ThreadRole};
+
+use crate::{
+    emit::{self, Life},
+    kernel::{self, OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_SIGNAL, current_task},
+    ledger,
+    thread::{self, NO_SLOT, write_begin, write_end},
+};
+
+/// Entry.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
+    let task = current_task();
+    let Some(link) = thread::link(task) else { return 0 };
+    let Some(slot) = thread::slot_of(link) else { return 0 };
+    // SAFETY: no preconditions; the task is the current one.
+    let (now, code) = unsafe {
+        (bpf_ktime_get_ns(), kernel::load::<u32, _>(task, OFF_TASK_EXIT_CODE.load()))
+    };
+    // The kernel has counted this thread out already (`do_exit`).
+    let signal: u64 = kernel::probe(task as u64, OFF_TASK_SIGNAL.load());
+    let live: i32 = kernel::probe(signal, OFF_SIGNAL_LIVE.load());
+    let index = link.slot;
+    write_begin(slot);
+    ledger::tick(slot, now);
+    ledger::refresh_counters(slot, task);
+    write_end(slot);
+    let life = Life {
+        event: LifecycleKind::Exit,
+        other: 0,
+        code,
+        last: u32::from(live == 0),
+        slot: index,
+    };
+    emit::lifecycle(task, Some(slot), &life, now);
+    link.role = ThreadRole::None as u32;
+    link.slot = NO_SLOT;
+    thread::release(index);
+    0
+}

@@ -1,0 +1,45 @@
+//! `sched_process_fork`: new threads and processes of watched ones are watched from their first
+//! instruction.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use whyslow_abi::{
+    record::LifecycleKind,
+    thread::{ThreadRole, ThreadState},
+};
+
+use crate::{
+    emit::{self, Life},
+    kernel::{self, Task},
+    thread,
+};
+
+/// Entry.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent: *const Task = ctx.arg(0);
+    let child: *const Task = ctx.arg(1);
+    let Some(link) = thread::link(parent) else { return 0 };
+    let watched = link.role == ThreadRole::Watched as u32;
+    let process = kernel::tgid(parent) != kernel::tgid(child);
+    let origin = if process && watched { kernel::tgid(parent) } else { link.origin };
+    if !watched {
+        thread::make_candidate(child, origin);
+        return 0;
+    }
+    // SAFETY: no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // It is about to be woken for the first time; until then it waits for a CPU.
+    let Some(index) = thread::watch(child, origin, ThreadState::Runnable, now) else { return 0 };
+    let Some(slot) = thread::watched(child) else { return 0 };
+    let life = Life {
+        event: LifecycleKind::Fork,
+        other: kernel::pid(parent),
+        code: 0,
+        last: 0,
+        slot: index,
+    };
+    emit::lifecycle(child, Some(slot), &life, now);
+    0
+}

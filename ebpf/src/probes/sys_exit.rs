@@ -1,0 +1,230 @@
+//! `sys_exit`: a system call returns. Saved registers still hold its number and arguments.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use aya_log_ebpf::debug;
+use whyslow_abi::{
+    descriptor::DescriptorKind,
+    record::LifecycleKind,
+    syscall::{SyscallClass, SyscallKind},
+    thread::{ThreadLink, ThreadSlot, ThreadState, USED_IO_URING},
+};
+
+use crate::{
+    arch::{LISTEN, RECVFROM, SyscallRegisters},
+    classify,
+    connection::{self, Transfer},
+    descriptor::{self, Descriptor},
+    emit::{self, Life},
+    kernel::{self, DISCOVER, SELF_TGID, Task, current_task},
+    maps::LINKS,
+    payload,
+    thread::{NO_SLOT, make_candidate, slot_of, watch, write_begin, write_end},
+};
+
+const EAGAIN: i64 = -11;
+const MSG_PEEK: u64 = 2;
+/// Reads of a candidate that were not HTTP until it is left alone.
+const STRIKES: u32 = 16;
+
+/// Entry.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    let task = current_task();
+    let registers = SyscallRegisters(ctx.arg(0));
+    match LINKS.get(task) {
+        None => {
+            if registers.number() == LISTEN {
+                listened(task, ctx.arg(1));
+            }
+        }
+        Some(link) => match slot_of(link) {
+            Some(slot) => watched(task, slot, registers, ctx.arg(1)),
+            None => candidate(&ctx, task, link, registers, ctx.arg(1)),
+        },
+    }
+    0
+}
+
+/// A process that is not known listens.
+#[inline(always)]
+fn listened(task: *const Task, result: i64) {
+    let tgid = kernel::tgid(task);
+    if result != 0 || u64::from(tgid) == SELF_TGID.load() {
+        return;
+    }
+    if DISCOVER.load() != 0 {
+        make_candidate(task, 0);
+    }
+    told(task, LifecycleKind::Listen, NO_SLOT, None);
+}
+
+#[inline(always)]
+fn told(task: *const Task, event: LifecycleKind, slot: u32, thread: Option<&mut ThreadSlot>) {
+    // SAFETY: no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    emit::lifecycle(task, thread, &Life { event, other: 0, code: 0, last: 0, slot }, now);
+}
+
+/// A thread of a process that listens: its first read of an HTTP request makes it watched.
+#[inline(always)]
+fn candidate(
+    ctx: &BtfTracePointContext,
+    task: *const Task,
+    link: &mut ThreadLink,
+    registers: SyscallRegisters,
+    result: i64,
+) {
+    let number = registers.number();
+    let kind = classify::table_entry(number) as u8;
+    if kind == SyscallKind::Listen as u8 && result == 0 {
+        told(task, LifecycleKind::Listen, NO_SLOT, None);
+        return;
+    }
+    if !is_read(kind) || result < 16 || DISCOVER.load() == 0 || peeks(number, registers) {
+        return;
+    }
+    let mut walked = Descriptor::NONE;
+    descriptor::walk(registers.arg0(), &mut walked);
+    if walked.kind != DescriptorKind::Accepted {
+        return;
+    }
+    let span = payload::span(kind, registers, result as u64);
+    if !payload::begins_request(payload::first_word(&span)) {
+        link.strikes += 1;
+        if link.strikes >= STRIKES {
+            LINKS.remove(task);
+        }
+        return;
+    }
+    // SAFETY: no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let origin = link.origin;
+    let Some(index) = watch(task, origin, ThreadState::Running, now) else { return };
+    let Some(slot) = slot_of(link) else { return };
+    debug!(ctx, "process {} serves HTTP", slot.tgid);
+    told(task, LifecycleKind::Discovered, index, Some(slot));
+    let transfer =
+        Transfer { task, descriptor: &walked, fd: registers.arg0() as i32, result, span };
+    write_begin(slot);
+    connection::on_read(slot, &transfer, now);
+    write_end(slot);
+}
+
+#[inline(always)]
+fn is_read(kind: u8) -> bool {
+    kind >= SyscallKind::Read as u8 && kind <= SyscallKind::ReceiveMessage as u8
+}
+
+#[inline(always)]
+fn is_write(kind: u8) -> bool {
+    kind >= SyscallKind::Write as u8 && kind <= SyscallKind::SendFile as u8
+}
+
+/// Whether a receive only looks and leaves the bytes.
+#[inline(always)]
+fn peeks(number: i32, registers: SyscallRegisters) -> bool {
+    number == RECVFROM && registers.arg3() & MSG_PEEK != 0
+}
+
+/// A system call of a watched thread.
+#[inline(always)]
+fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64) {
+    let mut number = registers.number();
+    let mut entry = classify::table_entry(number);
+    let class = (entry >> 8) as usize;
+    if class < SyscallClass::COUNT {
+        slot.totals.syscalls[class] = slot.totals.syscalls[class].wrapping_add(1);
+    }
+    if entry as u8 == SyscallKind::Restart as u8 {
+        number = slot.interrupted;
+        entry = classify::table_entry(number);
+    } else {
+        slot.interrupted = number;
+    }
+    let kind = entry as u8;
+    if is_read(kind) || is_write(kind) {
+        transferred(task, slot, kind, registers, result);
+    } else if slot.pending_count != 0 {
+        write_begin(slot);
+        let mut walked = Descriptor::NONE;
+        classify::settle(slot, kind, registers, result, &mut walked);
+        write_end(slot);
+    }
+    if kind >= SyscallKind::Close as u8 {
+        others(task, slot, kind, registers, result);
+    }
+}
+
+/// Calls that change what is known of a connection or thread.
+#[inline(always)]
+fn others(
+    task: *const Task,
+    slot: &mut ThreadSlot,
+    kind: u8,
+    registers: SyscallRegisters,
+    result: i64,
+) {
+    if kind == SyscallKind::Close as u8 || kind == SyscallKind::Shutdown as u8 {
+        // SAFETY: no preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
+        let gone = kind == SyscallKind::Close as u8;
+        write_begin(slot);
+        connection::on_close(slot, task, registers.arg0() as i32, gone, now);
+        write_end(slot);
+    } else if kind == SyscallKind::Listen as u8 && result == 0 {
+        told(task, LifecycleKind::Listen, NO_SLOT, None);
+    } else if kind == SyscallKind::IoUring as u8 && slot.flags & USED_IO_URING == 0 && result >= 0 {
+        slot.flags |= USED_IO_URING;
+        told(task, LifecycleKind::IoUring, NO_SLOT, Some(slot));
+    }
+}
+
+/// A read or write: its bytes are counted by kind, its wait is settled, and what goes to or comes
+/// from a client is looked at.
+#[inline(always)]
+fn transferred(
+    task: *const Task,
+    slot: &mut ThreadSlot,
+    kind: u8,
+    registers: SyscallRegisters,
+    result: i64,
+) {
+    if result == EAGAIN && slot.pending_count == 0 {
+        return;
+    }
+    let mut walked = Descriptor::NONE;
+    descriptor::walk(registers.arg0(), &mut walked);
+    write_begin(slot);
+    if slot.pending_count != 0 {
+        classify::settle(slot, kind, registers, result, &mut walked);
+    }
+    let io = walked.io_kind() as usize & 3;
+    let reads = is_read(kind);
+    if result > 0 {
+        if reads {
+            slot.totals.bytes_in[io] += result as u64;
+        } else {
+            slot.totals.bytes_out[io] += result as u64;
+        }
+    }
+    if walked.kind == DescriptorKind::Accepted && !peeks(registers.number(), registers) {
+        // SAFETY: no preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
+        let len = if result > 0 { result as u64 } else { 0 };
+        let transfer = Transfer {
+            task,
+            descriptor: &walked,
+            fd: registers.arg0() as i32,
+            result,
+            span: payload::span(kind, registers, len),
+        };
+        if reads {
+            connection::on_read(slot, &transfer, now);
+        } else {
+            connection::on_write(slot, &transfer, now);
+        }
+    }
+    write_end(slot);
+}
