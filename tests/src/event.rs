@@ -1,0 +1,194 @@
+//! Events as `whyslow watch --json` prints them: proto3 JSON, so 64-bit integers are strings and fields
+//! with their zero value may be missing. Only what tests look at; unknown fields are let pass.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+/// One line.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/event.proto")]
+pub struct Event {
+    #[serde(deserialize_with = "integer")]
+    pub monotonic_ns: u64,
+    pub request_started: Option<Started>,
+    pub request_finished: Option<Finished>,
+    pub worker_started: Option<WorkerStarted>,
+    pub worker_ended: Option<WorkerEnded>,
+    pub loss: Option<Loss>,
+    pub agent_status: Option<serde_json::Value>,
+}
+
+/// See `whyslow.v1.RequestStarted`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Started {
+    pub request_id: String,
+    pub method: String,
+    pub target: String,
+    pub pid: u32,
+    pub tid: u32,
+}
+
+/// See `whyslow.v1.LedgerEntry`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct LedgerEntry {
+    pub account: String,
+    #[serde(deserialize_with = "integer")]
+    pub ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub count: u64,
+}
+
+/// See `whyslow.v1.Wait`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Wait {
+    pub account: String,
+    #[serde(deserialize_with = "integer")]
+    pub ns: u64,
+    pub wait_target: Option<serde_json::Value>,
+}
+
+/// See `whyslow.v1.RequestFinished`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Finished {
+    pub request_id: String,
+    pub method: String,
+    pub target: String,
+    pub route: String,
+    pub status: u32,
+    pub end_reason: String,
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub start_time: String,
+    #[serde(deserialize_with = "integer")]
+    pub start_monotonic_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub wall_ns: u64,
+    pub binding: String,
+    pub binding_reason: String,
+    pub ledger: Vec<LedgerEntry>,
+    pub waits: Vec<Wait>,
+    #[serde(deserialize_with = "integer")]
+    pub bytes_in: u64,
+    #[serde(deserialize_with = "integer")]
+    pub bytes_out: u64,
+    #[serde(deserialize_with = "integer")]
+    pub context_switches: u64,
+    #[serde(deserialize_with = "integer")]
+    pub head_read_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub first_byte_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub send_ns: u64,
+    pub loss: Vec<String>,
+    pub traceparent: String,
+    pub x_request_id: String,
+    pub host: String,
+    pub client: String,
+}
+
+impl Finished {
+    /// Time in one account, ns.
+    #[must_use]
+    pub fn account(&self, name: &str) -> u64 {
+        self.sum(|account| account == name)
+    }
+
+    /// Time in the accounts that `wanted` picks, ns.
+    pub fn sum(&self, wanted: impl Fn(&str) -> bool) -> u64 {
+        self.ledger
+            .iter()
+            .filter(|entry| wanted(&entry.account))
+            .map(|entry| entry.ns)
+            .sum()
+    }
+
+    /// The ledger by account, ms, for messages.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub fn ledger_ms(&self) -> BTreeMap<&str, f64> {
+        self.ledger
+            .iter()
+            .map(|entry| (entry.account.as_str(), entry.ns as f64 / 1e6))
+            .collect()
+    }
+}
+
+/// See `whyslow.v1.WorkerStarted`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
+pub struct WorkerStarted {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub reason: String,
+}
+
+/// See `whyslow.v1.WorkerEnded`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
+pub struct WorkerEnded {
+    pub pid: u32,
+    pub tid: u32,
+    pub process_ended: bool,
+    pub signal: u32,
+    pub sender_pid: u32,
+    pub sender_comm: String,
+    pub request_id: String,
+}
+
+/// See `whyslow.v1.Loss`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/loss.proto")]
+pub struct Loss {
+    pub reason: String,
+    #[serde(deserialize_with = "integer")]
+    pub count: u64,
+    pub pid: u32,
+}
+
+/// A 64-bit integer of proto3 JSON: a string, by some writers a number.
+fn integer<'de, D: Deserializer<'de>>(input: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Number(u64),
+    }
+    match Form::deserialize(input)? {
+        Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        Form::Number(number) => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_strings_and_missing_fields() {
+        let line = r#"{"monotonicNs":"12","requestFinished":{"requestId":"ab","wallNs":"100",
+            "ledger":[{"account":"cpu","ns":"60","count":"2"},{"account":"sleep","ns":"40"}]}}"#;
+        let event: Event = serde_json::from_str(line).unwrap();
+        let finished = event.request_finished.unwrap();
+        assert_eq!(event.monotonic_ns, 12);
+        assert_eq!(finished.wall_ns, 100);
+        assert_eq!(finished.account("cpu"), 60);
+        assert_eq!(finished.account("disk.read"), 0);
+        assert_eq!(finished.sum(|_| true), 100);
+        assert_eq!(finished.status, 0);
+    }
+}

@@ -1,0 +1,231 @@
+//! The ledger against the application's own clocks: each account holds what the application measured,
+//! within max(2 %, 1 ms) of the median of ten requests.
+//!
+//! A woken thread may wait for a CPU, which the application cannot tell from the wait itself: waits are
+//! compared with the account and `run_queue` together. Where bytes are moved (files, the client), the
+//! application's figure is its wall time less its thread's CPU time; `cpu` is compared with the thread's
+//! CPU time in the application.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result};
+use whyslow_tests::{
+    Agent, Watch,
+    event::Finished,
+    http::{Client, get_once},
+    live,
+    live::say,
+    stats::median,
+    truth::{Measured, Truth},
+};
+
+/// Requests per case.
+const REQUESTS: usize = 10;
+/// Time that a slow client waits before it goes on.
+const CLIENT_PAUSE: Duration = Duration::from_millis(150);
+
+/// A case of the application, and who asks it.
+struct Case {
+    name: &'static str,
+    target: &'static str,
+    ask: fn(&Truth, &str, &str) -> Result<()>,
+}
+
+const CASES: &[Case] = &[
+    case("sleep", "/sleep?ms=100"),
+    case("cpu", "/cpu?ms=100"),
+    case("flock", "/flock?ms=100"),
+    case("fcntl", "/fcntl?ms=100"),
+    case("futex", "/futex?ms=100"),
+    case("child", "/child?ms=200"),
+    case("upstream", "/upstream?ms=100"),
+    case("upstream, polled", "/upstream-poll?ms=120"),
+    case("upstream, unix socket", "/upstream-unix?ms=100"),
+    case("pipe", "/pipe?ms=100"),
+    case("fsync", "/fsync?ms=100"),
+    case("cold read", "/coldread"),
+    case("cold mapping", "/coldmap"),
+    case("streamed sleeps", "/stream?ms=100"),
+    case("mixed", "/mixed?ms=200"),
+    Case {
+        name: "slow upload",
+        target: "/upload",
+        ask: upload_slowly,
+    },
+    Case {
+        name: "slow reader",
+        target: "/big",
+        ask: read_slowly,
+    },
+];
+
+const fn case(name: &'static str, target: &'static str) -> Case {
+    Case {
+        name,
+        target,
+        ask: ask_once,
+    }
+}
+
+fn ask_once(truth: &Truth, target: &str, key: &str) -> Result<()> {
+    let response = get_once(truth.address(), target, key)?;
+    anyhow::ensure!(response.status == 200, "{target}: {}", response.head);
+    Ok(())
+}
+
+/// Half of the body at once, the rest after a pause.
+fn upload_slowly(truth: &Truth, target: &str, key: &str) -> Result<()> {
+    let half = [b'x'; 32768];
+    let mut client = Client::open(truth.address())?;
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: truth\r\nX-Request-ID: {key}\r\nContent-Length: 65536\r\n\r\n"
+    );
+    client.send(head.as_bytes())?;
+    client.send(&half)?;
+    std::thread::sleep(CLIENT_PAUSE);
+    client.send(&half)?;
+    client.response(true)?;
+    Ok(())
+}
+
+/// Reads nothing for a while: the response is larger than the buffers between.
+fn read_slowly(truth: &Truth, target: &str, key: &str) -> Result<()> {
+    let mut client = Client::open(truth.address())?;
+    client.send(&whyslow_tests::http::get(target, key))?;
+    client.head()?;
+    std::thread::sleep(CLIENT_PAUSE);
+    client.until_closed()?;
+    Ok(())
+}
+
+/// What the application says about one account of one request, ns.
+fn expected(measured: &Measured) -> BTreeMap<String, u64> {
+    let mut accounts = BTreeMap::new();
+    for part in &measured.parts {
+        let moves_bytes =
+            part.account.starts_with("disk") || part.account.starts_with("net.client");
+        let ns = match part.account.as_str() {
+            "cpu" => measured.thread_ns,
+            _ if moves_bytes => part.wall_ns.saturating_sub(part.cpu_ns),
+            _ => part.wall_ns,
+        };
+        *accounts.entry(part.account.clone()).or_insert(0) += ns;
+    }
+    accounts
+}
+
+/// What the ledger says, ns.
+fn booked(finished: &Finished, account: &str) -> u64 {
+    match account {
+        "cpu" => finished.account("cpu"),
+        "disk" => finished.sum(|name| name.starts_with("disk.")) + finished.account("run_queue"),
+        _ => finished.account(account) + finished.account("run_queue"),
+    }
+}
+
+/// Asks one case and compares. Gives what is wrong.
+fn check(case: &Case, truth: &Truth, watch: &Watch, class: &str) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut pairs: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut unexplained = 0;
+    let mut wall = 0;
+    let mut last = String::new();
+    for number in 0..REQUESTS {
+        let key = format!("{class}-{}-{number}", case.name.replace([' ', ','], "-"));
+        (case.ask)(truth, case.target, &key).with_context(|| format!("asking {key}"))?;
+        let finished = watch.request(&key)?;
+        let measured = truth.request(&key)?;
+        let sum = finished.sum(|_| true);
+        if finished.wall_ns.abs_diff(sum) > finished.wall_ns / 1000 || sum == 0 {
+            wrong.push(format!(
+                "{key}: accounts {sum} != wall {}",
+                finished.wall_ns
+            ));
+        }
+        if (finished.pid, finished.tid) != (measured.pid, measured.tid) {
+            wrong.push(format!(
+                "{key}: thread {} is not {}",
+                finished.tid, measured.tid
+            ));
+        }
+        if finished.binding != "thread" {
+            wrong.push(format!(
+                "{key}: binding {} ({})",
+                finished.binding, finished.binding_reason
+            ));
+        }
+        unexplained += finished.account("unexplained");
+        wall += finished.wall_ns;
+        for (account, ns) in expected(&measured) {
+            let pair = (booked(&finished, &account), ns);
+            pairs.entry(account).or_default().push(milliseconds(pair));
+        }
+        last = format!("{:?}", finished.ledger_ms());
+    }
+    if unexplained * 100 >= wall {
+        wrong.push(format!(
+            "{class} {}: unexplained {unexplained} of {wall} ns",
+            case.name
+        ));
+    }
+    for (account, pairs) in pairs {
+        let truth_ms =
+            median(&pairs.iter().map(|p| p.1).collect::<Vec<_>>()).context("no pairs")?;
+        let difference =
+            median(&pairs.iter().map(|p| p.0 - p.1).collect::<Vec<_>>()).context("no pairs")?;
+        let bound = (truth_ms * 0.02).max(1.0);
+        let line = format!(
+            "{class:8} {:22} {account:16} truth {truth_ms:8.2} ms  ledger {difference:+7.2} ms  bound {bound:.2}",
+            case.name
+        );
+        say(&line);
+        if difference.abs() > bound {
+            wrong.push(format!("{line}; last ledger {last}"));
+        }
+    }
+    Ok(wrong)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "times of requests are far below 2^52 ns"
+)]
+fn milliseconds(pair: (u64, u64)) -> (f64, f64) {
+    (pair.0 as f64 / 1e6, pair.1 as f64 / 1e6)
+}
+
+fn all_cases(name: &str, class: &'static str, threads: u32) -> Result<()> {
+    let Some(live) = live(name)? else {
+        return Ok(());
+    };
+    let truth = Truth::of(class, 1, threads).start()?;
+    let agent = Agent::start(&live, &[])?;
+    let watch = Watch::start(&agent)?;
+    let mut wrong = Vec::new();
+    for case in CASES {
+        match check(case, &truth, &watch, class) {
+            Ok(found) => wrong.extend(found),
+            Err(error) => wrong.push(format!("{class} {}: {error:#}", case.name)),
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "\n{}\nagent's log:\n{}",
+        wrong.join("\n"),
+        agent.log()
+    );
+    Ok(())
+}
+
+/// Under gunicorn's `sync` workers every account is what the application measured, the accounts add up
+/// to the wall time, and less than 1 % is unexplained.
+#[test]
+fn sync_worker() -> Result<()> {
+    all_cases("accuracy::sync_worker", "sync", 1)
+}
+
+/// The same under `gthread`, where the interpreter lock and a second thread are in play.
+#[test]
+fn gthread_worker() -> Result<()> {
+    all_cases("accuracy::gthread_worker", "gthread", 2)
+}

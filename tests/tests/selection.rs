@@ -1,0 +1,151 @@
+//! Which processes are watched: what the user picks, and never more than that.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use anyhow::Result;
+use whyslow_tests::{
+    Agent, Live, Watch,
+    http::{Client, get_once},
+    live,
+    servers::{Redis, Scratch},
+    truth::{Overlap, Truth},
+    watch::EVENT_LIMIT,
+};
+
+/// Two servers: one may be watched, the other not.
+struct Servers {
+    /// gunicorn.
+    truth: Truth,
+    /// Another, which calls itself `overlap`.
+    overlap: Overlap,
+}
+
+/// One of them.
+#[derive(Clone, Copy, PartialEq)]
+enum Which {
+    Truth,
+    Overlap,
+}
+
+impl Servers {
+    fn start() -> Result<Self> {
+        let truth = Truth::of("sync", 1, 1).start()?;
+        Ok(Self {
+            truth,
+            overlap: Overlap::start()?,
+        })
+    }
+
+    fn ask(&self, which: Which, key: &str) -> Result<()> {
+        match which {
+            Which::Truth => get_once(self.truth.address(), "/empty", key)?,
+            Which::Overlap => Client::open(self.overlap.address)?.get("/wait", key)?,
+        };
+        Ok(())
+    }
+
+    /// With these options, only `seen` is watched. The other is always asked first.
+    fn assert_only(&self, seen: Which, live: &Live, options: &[&str]) -> Result<()> {
+        let agent = Agent::start(live, options)?;
+        let watch = Watch::start(&agent)?;
+        let unseen = if seen == Which::Truth {
+            Which::Overlap
+        } else {
+            Which::Truth
+        };
+        for number in 0..3 {
+            self.ask(unseen, &format!("unseen-{number}"))?;
+            let key = format!("seen-{number}");
+            self.ask(seen, &key)?;
+            watch.request(&key)?;
+        }
+        let wrong = watch.finished();
+        let wrong: Vec<_> = wrong
+            .iter()
+            .filter(|f| !f.x_request_id.starts_with("seen"))
+            .collect();
+        assert!(wrong.is_empty(), "{options:?}: {wrong:#?}");
+        agent.stop()
+    }
+}
+
+/// `--pid` of the master watches its workers and nobody else.
+#[test]
+fn by_pid() -> Result<()> {
+    let Some(live) = live("selection::by_pid")? else {
+        return Ok(());
+    };
+    let servers = Servers::start()?;
+    let master = servers.truth.gunicorn().pid().to_string();
+    servers.assert_only(Which::Truth, &live, &["--pid", &master])?;
+    let other = servers.overlap.pid().to_string();
+    servers.assert_only(Which::Overlap, &live, &["--pid", &other])
+}
+
+/// `--port` watches those that listen on it, and nobody else.
+#[test]
+fn by_port() -> Result<()> {
+    let Some(live) = live("selection::by_port")? else {
+        return Ok(());
+    };
+    let servers = Servers::start()?;
+    let port = servers.truth.address().port().to_string();
+    servers.assert_only(Which::Truth, &live, &["--port", &port])
+}
+
+/// `--comm` watches processes of that name, and nobody else.
+#[test]
+fn by_comm() -> Result<()> {
+    let Some(live) = live("selection::by_comm")? else {
+        return Ok(());
+    };
+    let servers = Servers::start()?;
+    servers.assert_only(Which::Overlap, &live, &["--comm", "overlap"])
+}
+
+/// `--exclude-comm` leaves those out that discovery would have found.
+#[test]
+fn exclude_by_comm() -> Result<()> {
+    let Some(live) = live("selection::exclude_by_comm")? else {
+        return Ok(());
+    };
+    let servers = Servers::start()?;
+    servers.assert_only(Which::Truth, &live, &["--exclude-comm", "overlap"])
+}
+
+/// A server that listens and is asked, but not in HTTP, is not reported; nor is the agent itself, though
+/// it listens and answers too.
+#[test]
+fn neither_redis_nor_the_agent() -> Result<()> {
+    let Some(live) = live("selection::neither_redis_nor_the_agent")? else {
+        return Ok(());
+    };
+    let scratch = Scratch::new("redis")?;
+    let redis = Redis::start(scratch.path())?;
+    let truth = Truth::of("sync", 1, 1).start()?;
+    let agent = Agent::start(&live, &[])?;
+    let watch = Watch::start(&agent)?;
+    let mut client = TcpStream::connect(("127.0.0.1", redis.port))?;
+    client.set_read_timeout(Some(EVENT_LIMIT))?;
+    for _ in 0..20 {
+        client.write_all(b"*1\r\n$4\r\nPING\r\n")?;
+        let mut pong = [0_u8; 7];
+        client.read_exact(&mut pong)?;
+        assert_eq!(&pong, b"+PONG\r\n");
+    }
+    drop(Watch::start(&agent)?);
+    get_once(truth.address(), "/empty", "barrier")?;
+    watch.request("barrier")?;
+    let pids = watch.select(|event| {
+        let started = event.request_started.as_ref().map(|s| s.pid);
+        let finished = event.request_finished.as_ref().map(|f| f.pid);
+        let worker = event.worker_started.as_ref().map(|w| w.pid);
+        started.or(finished).or(worker)
+    });
+    assert!(!pids.contains(&redis.pid()), "redis is reported");
+    assert!(!pids.contains(&agent.pid()), "the agent reports itself");
+    agent.stop()
+}
