@@ -12,6 +12,7 @@ mod build;
 mod ebpf;
 mod place;
 mod run;
+mod setup;
 mod vm;
 
 /// Builds, tests, demonstrates and measures whyslow.
@@ -24,6 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Install what building, testing and the demo need
+    Setup(setup::Args),
     /// Compile and link the eBPF programs
     BuildEbpf(ebpf::Args),
     /// Build the program with the eBPF objects in it, at target/release/whyslow
@@ -38,6 +41,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Setup(args) => setup::run(&args),
         Task::BuildEbpf(args) => ebpf::run(&args),
         Task::Build(args) => build::run(&args),
         Task::Install(args) => build::install(&args),

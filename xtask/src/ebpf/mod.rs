@@ -55,7 +55,24 @@ pub(crate) fn build(profile: &str) -> Result<Vec<PathBuf>> {
     ensure!(!binaries.is_empty(), "the eBPF package has no binaries");
     let folder = place::ebpf_objects();
     fs::create_dir_all(&folder).with_context(|| format!("make folder {}", folder.display()))?;
-    binaries.iter().map(|binary| put(binary, &folder)).collect()
+    let objects = binaries
+        .iter()
+        .map(|binary| put(binary, &folder))
+        .collect::<Result<Vec<_>>>()?;
+    remove_others(&folder, &objects)?;
+    Ok(objects)
+}
+
+/// Removes the objects of binaries that there are no more: nobody should embed them.
+fn remove_others(folder: &Path, objects: &[PathBuf]) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_object = path.extension().is_some_and(|extension| extension == "o");
+        if is_object && !objects.contains(&path) {
+            fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// `cargo build` of the eBPF package by this toolchain.
@@ -143,6 +160,20 @@ not json
             file: PathBuf::from("/t/core"),
         };
         assert_eq!(binaries(messages), vec![core]);
+    }
+
+    #[test]
+    fn objects_of_gone_binaries_go() -> Result<()> {
+        let scratch = whyslow_servers::Scratch::new("objects")?;
+        let (old, new) = (
+            scratch.path().join("whyslow-old.o"),
+            scratch.path().join("whyslow-new.o"),
+        );
+        fs::write(&old, "")?;
+        fs::write(&new, "")?;
+        remove_others(scratch.path(), std::slice::from_ref(&new))?;
+        assert!(new.exists() && !old.exists());
+        Ok(())
     }
 
     #[test]

@@ -34,6 +34,18 @@ impl Compiler {
             .or_else(|| system_with_core().map(Self::System))
     }
 
+    /// The compiler's program.
+    pub(crate) fn rustc(&self) -> PathBuf {
+        match self {
+            Self::Nightly(name) => rustup_home()
+                .unwrap_or_default()
+                .join("toolchains")
+                .join(name)
+                .join("bin/rustc"),
+            Self::System(rustc) => rustc.clone(),
+        }
+    }
+
     /// One line for the person who wants to know what built the programs.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -87,8 +99,10 @@ const MISSING_LINKER: &str = "no bpf-linker: `cargo install 'bpf-linker@^0.13'` 
 
 /// The LLVM major version of a compiler, which its linker must have too.
 pub(crate) fn llvm_of(rustc: &Path) -> Option<u32> {
-    let text = output(Command::new(rustc).args(["--version", "--verbose"])).ok()?;
-    llvm_in(&text)
+    let mut ask = Command::new(rustc);
+    ask.env_remove("LD_LIBRARY_PATH")
+        .args(["--version", "--verbose"]);
+    llvm_in(&output(&mut ask).ok()?)
 }
 
 fn llvm_in(version: &str) -> Option<u32> {
