@@ -17,13 +17,33 @@
 //! `run` handles Ctrl-C, SIGTERM and a closed pipe itself: all three are `Ok`. While it runs, the
 //! caller must not write to the terminal (send logs elsewhere).
 
+mod client;
+mod columns;
 mod connect;
+mod input;
+mod live;
+mod model;
+mod number;
 mod options;
+mod palette;
+mod rows;
+mod script;
+mod signals;
+mod text;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 pub use crate::{
     connect::Connector,
     options::{Options, Pane},
 };
+
+/// Shortest and longest time between two questions.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
 /// Shows the view until the user leaves (`once`: prints one snapshot).
 ///
@@ -31,6 +51,16 @@ pub use crate::{
 /// When the terminal cannot be used, or, with `once`, when the agent cannot be asked. A lost agent
 /// is no error of the live view: it says so and connects again.
 pub async fn run(connector: Connector, options: Options) -> anyhow::Result<()> {
-    let _ = (connector.connect().await?, connector.token(), options);
-    Ok(())
+    let interval = options.interval.clamp(INTERVALS.0, INTERVALS.1);
+    let options = Options {
+        interval,
+        ..options
+    };
+    if options.once {
+        script::once(&connector, &options).await
+    } else if options.json {
+        script::json_lines(connector, &options).await
+    } else {
+        live::run(connector, &options).await
+    }
 }

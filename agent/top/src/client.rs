@@ -1,0 +1,225 @@
+//! Asks the agent, again and again, and connects anew when it was lost.
+//!
+//! It has no state that is shown: it sends [`Update`]s to the one owner of the state through a
+//! bounded channel. What must stay true: a lost agent is an update, never an end; no question waits
+//! for ever; no more than one round of questions is under way.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
+use whyslow_proto::v1::{
+    InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest, RoutesResponse,
+    WorkersRequest, WorkersResponse, whyslow_client::WhyslowClient,
+};
+
+use crate::{Connector, text::clean};
+
+/// Longest time to connect, and longest time of one round of questions.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause before the first new attempt to connect; doubled with each one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+/// Longest such pause.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// Largest answer that is taken, bytes: tens of thousands of requests in flight.
+const LARGEST_ANSWER: usize = 64 << 20;
+
+/// One round of answers, taken together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Snapshot {
+    /// The agent.
+    pub(crate) info: InfoResponse,
+    /// Requests in flight.
+    pub(crate) in_flight: InFlightResponse,
+    /// Routes.
+    pub(crate) routes: RoutesResponse,
+    /// Workers.
+    pub(crate) workers: WorkersResponse,
+}
+
+/// News for the owner of the state.
+#[derive(Debug)]
+pub(crate) enum Update {
+    /// Answers.
+    Snapshot(Box<Snapshot>),
+    /// The agent could not be reached or did not answer; why.
+    Lost(String),
+}
+
+/// A connection to an agent.
+pub(crate) struct Agent {
+    client: WhyslowClient<InterceptedService<Channel, Bearer>>,
+    window_s: u32,
+}
+
+/// Puts the token into each call.
+#[derive(Clone)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request
+                .metadata_mut()
+                .insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Agent {
+    /// Connects.
+    pub(crate) async fn connect(connector: &Connector, window_s: u32) -> anyhow::Result<Self> {
+        let bearer = connector
+            .token()
+            .map(|token| format!("Bearer {token}").parse());
+        let bearer: Option<MetadataValue<Ascii>> = bearer
+            .transpose()
+            .ok()
+            .context("the token has characters that no header may have")?;
+        let channel = timeout(PATIENCE, connector.connect())
+            .await
+            .ok()
+            .with_context(|| format!("no connection after {} s", PATIENCE.as_secs()))??;
+        let client = WhyslowClient::with_interceptor(channel, Bearer(bearer))
+            .max_decoding_message_size(LARGEST_ANSWER);
+        Ok(Self { client, window_s })
+    }
+
+    /// Asks for everything that is shown.
+    pub(crate) async fn poll(&self) -> anyhow::Result<Snapshot> {
+        timeout(PATIENCE, self.ask())
+            .await
+            .ok()
+            .with_context(|| format!("no answer after {} s", PATIENCE.as_secs()))?
+            .map_err(|status| anyhow::anyhow!(explain(&status)))
+    }
+
+    async fn ask(&self) -> Result<Snapshot, Status> {
+        let window_s = self.window_s;
+        let (mut a, mut b, mut c, mut d) = (
+            self.client.clone(),
+            self.client.clone(),
+            self.client.clone(),
+            self.client.clone(),
+        );
+        let (info, in_flight, routes, workers) = tokio::try_join!(
+            a.info(InfoRequest {}),
+            b.in_flight(InFlightQuery::default()),
+            c.routes(RoutesRequest { window_s }),
+            d.workers(WorkersRequest::default()),
+        )?;
+        Ok(Snapshot {
+            info: info.into_inner(),
+            in_flight: in_flight.into_inner(),
+            routes: routes.into_inner(),
+            workers: workers.into_inner(),
+        })
+    }
+}
+
+/// What a status means for the one who reads it.
+fn explain(status: &Status) -> String {
+    let message = clean(status.message());
+    match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => {
+            format!("the agent refuses: {message}\nhint: check the token")
+        }
+        Code::Unimplemented => "no whyslow agent answers there".to_owned(),
+        code if message.is_empty() => code.description().to_owned(),
+        _ => message,
+    }
+}
+
+/// Sends updates until the receiver is gone. `interval`: time between two rounds; a change counts at
+/// once.
+pub(crate) async fn follow(
+    connector: Connector,
+    window_s: u32,
+    mut interval: watch::Receiver<Duration>,
+    updates: mpsc::Sender<Update>,
+) {
+    let mut backoff = FIRST_BACKOFF;
+    loop {
+        let error = match Agent::connect(&connector, window_s).await {
+            Ok(agent) => match watch_agent(&agent, &mut interval, &updates, &mut backoff).await {
+                Ok(()) => return,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if updates
+            .send(Update::Lost(format!("{error:#}")))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        tokio::select! {
+            () = sleep(backoff) => {}
+            () = updates.closed() => return,
+        }
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+}
+
+/// Asks until the agent is lost (an error) or the receiver is gone.
+async fn watch_agent(
+    agent: &Agent,
+    interval: &mut watch::Receiver<Duration>,
+    updates: &mpsc::Sender<Update>,
+    backoff: &mut Duration,
+) -> anyhow::Result<()> {
+    loop {
+        let asked = Instant::now();
+        let snapshot = agent.poll().await?;
+        *backoff = FIRST_BACKOFF;
+        if updates
+            .send(Update::Snapshot(Box::new(snapshot)))
+            .await
+            .is_err()
+        {
+            return Ok(());
+        }
+        loop {
+            let next = asked + *interval.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(next) => break,
+                changed = interval.changed() => if changed.is_err() { return Ok(()) },
+                () = updates.closed() => return Ok(()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_explained() {
+        let text = explain(&Status::unauthenticated("no \x1b token"));
+        assert_eq!(
+            text,
+            "the agent refuses: no \\x1b token\nhint: check the token"
+        );
+        assert_eq!(
+            explain(&Status::unimplemented("")),
+            "no whyslow agent answers there"
+        );
+        assert_eq!(
+            explain(&Status::unavailable("tcp connect error")),
+            "tcp connect error"
+        );
+        assert!(!explain(&Status::unavailable("")).is_empty());
+    }
+}

@@ -1,0 +1,191 @@
+//! The columns of the three lists: one registry for titles, widths and order.
+//!
+//! What must stay true: the cells of `rows` stand in this order.
+
+use crate::model::List;
+
+/// Width of a column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Width {
+    /// Columns of the screen.
+    Fixed(u16),
+    /// A part of what is left, by weight.
+    Flex(u16),
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    /// Title.
+    pub(crate) name: &'static str,
+    /// Width.
+    pub(crate) width: Width,
+    /// Aligned right.
+    pub(crate) right: bool,
+    /// Shown when the list is at least this wide.
+    pub(crate) from: u16,
+    /// Its natural order is largest first.
+    pub(crate) descending: bool,
+    /// What it means, for the help.
+    pub(crate) about: &'static str,
+}
+
+const fn number(name: &'static str, width: u16, from: u16, about: &'static str) -> Column {
+    Column {
+        name,
+        width: Width::Fixed(width),
+        right: true,
+        from,
+        descending: true,
+        about,
+    }
+}
+
+const fn id(name: &'static str, from: u16, about: &'static str) -> Column {
+    Column {
+        name,
+        width: Width::Fixed(7),
+        right: true,
+        from,
+        descending: false,
+        about,
+    }
+}
+
+const fn text(name: &'static str, width: Width, from: u16, about: &'static str) -> Column {
+    Column {
+        name,
+        width,
+        right: false,
+        from,
+        descending: false,
+        about,
+    }
+}
+
+const IN_FLIGHT: [Column; 7] = [
+    number("AGE", 7, 0, "since its first byte was read"),
+    id("PID", 70, "process"),
+    id("TID", 100, "thread"),
+    text(
+        "PHASE",
+        Width::Fixed(10),
+        90,
+        "reading, working, responding",
+    ),
+    text(
+        "NOW",
+        Width::Flex(5),
+        0,
+        "account that time goes to now, and what is waited for",
+    ),
+    number("FOR", 7, 60, "time in it so far"),
+    text("REQUEST", Width::Flex(5), 0, "method and target"),
+];
+
+const ROUTES: [Column; 9] = [
+    number("RATE/S", 6, 70, "requests per second"),
+    number("P50", 7, 80, "median wall time"),
+    number("P95", 7, 60, "95 % were faster"),
+    number("P99", 7, 0, "99 % were faster"),
+    number("ERR", 5, 50, "5xx and unanswered since the start"),
+    number("WORK", 5, 0, "share of all routes' worker time"),
+    number("FLY", 4, 100, "in flight now"),
+    text("ACCOUNTS", Width::Flex(4), 0, "where its time went"),
+    text("ROUTE", Width::Flex(6), 0, "method and path template"),
+];
+
+const WORKERS: [Column; 10] = [
+    id("PID", 0, "process"),
+    id("TID", 50, "thread"),
+    text("COMM", Width::Fixed(10), 70, "thread name"),
+    text("STATE", Width::Fixed(5), 60, "idle, busy, ended"),
+    text(
+        "BUSY",
+        Width::Fixed(11),
+        0,
+        "share of the last 10 s in requests",
+    ),
+    number("CPU", 5, 60, "share of the last 10 s on a CPU"),
+    number("REQS", 6, 100, "requests finished"),
+    text("NOW", Width::Flex(5), 0, "account that time goes to now"),
+    number("FOR", 7, 100, "time in it so far"),
+    text("ROUTE", Width::Flex(5), 70, "what it serves"),
+];
+
+impl Column {
+    /// Columns of a list.
+    pub(crate) const fn of(list: List) -> &'static [Self] {
+        match list {
+            List::InFlight => &IN_FLIGHT,
+            List::Routes => &ROUTES,
+            List::Workers => &WORKERS,
+        }
+    }
+
+    /// Indexes and widths of the columns shown in `width`, one column of space between them.
+    pub(crate) fn layout(list: List, width: u16) -> Vec<(usize, u16)> {
+        let shown = Self::of(list)
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| column.from <= width);
+        let shown: Vec<(usize, &Self)> = shown.collect();
+        let mut room = width.saturating_sub(u16::try_from(shown.len()).unwrap_or(0) - 1);
+        let mut weights = 0;
+        for (_, column) in &shown {
+            match column.width {
+                Width::Fixed(n) => room = room.saturating_sub(n),
+                Width::Flex(weight) => weights += weight,
+            }
+        }
+        let mut layout = Vec::new();
+        for (index, column) in shown {
+            let width = match column.width {
+                Width::Fixed(n) => n,
+                Width::Flex(weight) => {
+                    // Of what is left, so that the last one takes the rest.
+                    let part = room * weight / weights;
+                    room -= part;
+                    weights -= weight;
+                    part
+                }
+            };
+            layout.push((index, width));
+        }
+        layout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{client::Snapshot, rows::rows};
+    use whyslow_proto::v1::{InFlightRequest, Route, Worker};
+
+    #[test]
+    fn a_layout_fills_the_width() {
+        for list in List::ALL {
+            for width in 40..300 {
+                let layout = Column::layout(list, width);
+                let sum: u16 = layout.iter().map(|(_, width)| width).sum();
+                let gaps = u16::try_from(layout.len()).unwrap() - 1;
+                assert_eq!(sum + gaps, width, "{list:?} {layout:?}");
+                assert!(
+                    layout.iter().all(|&(_, width)| width >= 4),
+                    "{list:?} {layout:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn rows_have_a_cell_for_each_column() {
+        let mut snapshot = Snapshot::default();
+        snapshot.in_flight.requests.push(InFlightRequest::default());
+        snapshot.routes.routes.push(Route::default());
+        snapshot.workers.workers.push(Worker::default());
+        for list in List::ALL {
+            assert_eq!(rows(&snapshot, list)[0].cells.len(), Column::of(list).len());
+        }
+    }
+}

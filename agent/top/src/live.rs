@@ -1,0 +1,171 @@
+//! The terminal: takes it, reads keys, draws, gives it back.
+//!
+//! What must stay true: however the view ends (key, signal, error, panic), the terminal is as it was
+//! before; one task owns the state; the screen is drawn only when something changed or a shown age
+//! did.
+
+use std::{
+    io::{IsTerminal as _, stdout},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, interval},
+};
+
+use crate::{
+    Connector, Options,
+    client::follow,
+    input::{action, perform},
+    model::Model,
+    palette::Theme,
+    signals::Signals,
+    view,
+};
+
+/// How long the key reader may take to notice that the view has ended.
+const KEY_WAIT: Duration = Duration::from_millis(50);
+/// How often "reconnecting (N s)" is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Gives the terminal back when dropped.
+struct Screen(DefaultTerminal);
+
+impl Screen {
+    fn take() -> anyhow::Result<Self> {
+        // Installs a panic hook that gives the terminal back, too.
+        Ok(Self(ratatui::try_init().context("take the terminal")?))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+/// Reads keys on a thread of its own, since reading blocks.
+struct Keys {
+    events: mpsc::Receiver<std::io::Result<Event>>,
+    stop: Arc<AtomicBool>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Keys {
+    fn start() -> anyhow::Result<Self> {
+        let (sender, events) = mpsc::channel(64);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let reader = thread::Builder::new()
+            .name("keys".to_owned())
+            .spawn(move || read_keys(&sender, &stopped))
+            .context("start the key reader")?;
+        Ok(Self {
+            events,
+            stop,
+            reader: Some(reader),
+        })
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A reader in blocking_send must see a closed channel before it is waited for.
+        self.events.close();
+        while self.events.try_recv().is_ok() {}
+        if let Some(reader) = self.reader.take() {
+            // It only ends with an error by a panic, which its hook has told already.
+            let _ = reader.join();
+        }
+    }
+}
+
+fn read_keys(sender: &mpsc::Sender<std::io::Result<Event>>, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let event = match event::poll(KEY_WAIT) {
+            Ok(false) => continue,
+            Ok(true) => event::read(),
+            Err(error) => Err(error),
+        };
+        let failed = event.is_err();
+        if sender.blocking_send(event).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Shows the live view until the user leaves.
+pub(crate) async fn run(connector: Connector, options: &Options) -> anyhow::Result<()> {
+    if !stdout().is_terminal() {
+        anyhow::bail!("standard output is not a terminal\nhint: use --once or --json");
+    }
+    let mut signals = Signals::new()?;
+    let begin = Instant::now();
+    let mut model = Model::new(connector.label(), options, Duration::ZERO);
+    let (intervals, interval_receiver) = watch::channel(options.interval);
+    let (sender, mut updates) = mpsc::channel(2);
+    let task = tokio::spawn(follow(
+        connector,
+        options.window_s,
+        interval_receiver,
+        sender,
+    ));
+
+    let mut screen = Screen::take()?;
+    let mut keys = Keys::start()?;
+    let theme = Theme::from_environment();
+    let mut tick = interval(TICK);
+    while !model.ui.quit {
+        draw(&mut screen, &mut model, theme, begin.elapsed())?;
+        tokio::select! {
+            update = updates.recv() => match update {
+                Some(update) => model.apply(update, begin.elapsed()),
+                None => break,
+            },
+            event = keys.events.recv() => match event {
+                Some(event) => handle(&mut model, &event.context("read the keyboard")?),
+                None => break,
+            },
+            _ = tick.tick() => {}
+            () = signals.ended() => break,
+        }
+        intervals.send_if_modified(|interval| {
+            let changed = *interval != model.ui.interval;
+            *interval = model.ui.interval;
+            changed
+        });
+    }
+    drop(updates);
+    task.abort();
+    Ok(())
+}
+
+fn handle(model: &mut Model, event: &Event) {
+    if let Event::Key(key) = event
+        && let Some(action) = action(*key, model.ui.typing)
+    {
+        perform(model, action);
+    }
+}
+
+fn draw(screen: &mut Screen, model: &mut Model, theme: Theme, now: Duration) -> anyhow::Result<()> {
+    let mut feedback = view::Feedback::default();
+    screen
+        .0
+        .draw(|frame| feedback = view::draw(model, theme, now, frame.buffer_mut()))
+        .context("draw on the terminal")?;
+    model.learn(feedback.page, feedback.longest_scroll);
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Output for scripts: one snapshot as text, and JSON.
+//!
+//! What must stay true: text has no control characters but line ends; JSON is the agent's answers
+//! unchanged, in the proto3 mapping; a closed pipe is a normal end.
+
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ratatui::{buffer::Buffer, layout::Rect};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Connector, Options,
+    client::{Agent, Snapshot, Update, follow},
+    model::{List, Model},
+    number::share,
+    palette::Theme,
+    rows::request_line,
+    signals::Signals,
+    text::{Cut, clean, fit},
+    view::{account_name, draw_list, figures, height_of, to_text},
+};
+
+/// Width when standard output is no terminal.
+const WIDTH: u16 = 100;
+/// Narrowest and widest text.
+const WIDTHS: (u16, u16) = (40, 240);
+/// Rows printed of each list.
+const MOST_ROWS: usize = 50;
+/// Accounts spelled out for each route.
+const TOP_ACCOUNTS: usize = 5;
+
+/// Watches for the settling time and prints one snapshot.
+pub(crate) async fn once(connector: &Connector, options: &Options) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        () = signals.ended() => Ok(()),
+        model = settle(connector, options) => {
+            let model = model?;
+            print(&if options.json { json_line(model.snapshot.as_deref()) } else { text(&model, width()) })
+        }
+    }
+}
+
+/// The state after the settling time.
+pub(crate) async fn settle(connector: &Connector, options: &Options) -> anyhow::Result<Model> {
+    let cannot = || format!("ask the agent ({})", clean(connector.label()));
+    let begin = Instant::now();
+    let end = begin + options.settle;
+    let mut model = Model::new(connector.label(), options, Duration::ZERO);
+    let agent = Agent::connect(connector, options.window_s)
+        .await
+        .with_context(cannot)?;
+    loop {
+        let snapshot = agent.poll().await.with_context(cannot)?;
+        model.apply(Update::Snapshot(Box::new(snapshot)), begin.elapsed());
+        if Instant::now() >= end {
+            return Ok(model);
+        }
+        sleep_until(end.min(Instant::now() + options.interval)).await;
+    }
+}
+
+/// Prints one JSON object per answer until the user leaves.
+pub(crate) async fn json_lines(connector: Connector, options: &Options) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    // The sender of intervals stays until the end: its loss would end the questions.
+    let (_intervals, interval) = watch::channel(options.interval);
+    let (sender, mut updates) = mpsc::channel(2);
+    let task = tokio::spawn(follow(connector, options.window_s, interval, sender));
+    loop {
+        let update = tokio::select! {
+            update = updates.recv() => update,
+            () = signals.ended() => None,
+        };
+        match update {
+            Some(Update::Snapshot(snapshot)) => {
+                if let Err(error) = write_out(&json_line(Some(&snapshot))) {
+                    task.abort();
+                    return unless_closed(error);
+                }
+            }
+            Some(Update::Lost(error)) => {
+                eprintln!("whyslow: agent lost, reconnecting: {}", clean(&error));
+            }
+            None => break,
+        }
+    }
+    task.abort();
+    Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    write_out(text).or_else(unless_closed)
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// The reader of a pipe may leave at any time.
+fn unless_closed(error: io::Error) -> anyhow::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Ok(());
+    }
+    Err(error).context("write to standard output")
+}
+
+/// `{"info": …, "inFlight": …, "routes": …, "workers": …}`: the four answers, in one line.
+pub(crate) fn json_line(snapshot: Option<&Snapshot>) -> String {
+    let object = snapshot.map_or(Value::Null, |s| {
+        json!({
+            "info": s.info,
+            "inFlight": s.in_flight,
+            "routes": s.routes,
+            "workers": s.workers,
+        })
+    });
+    format!("{object}\n")
+}
+
+fn width() -> u16 {
+    let size = io::stdout()
+        .is_terminal()
+        .then(ratatui::crossterm::terminal::size);
+    let columns = size
+        .and_then(Result::ok)
+        .map_or(WIDTH, |(columns, _)| columns);
+    columns.clamp(WIDTHS.0, WIDTHS.1)
+}
+
+/// A snapshot as text of at most `columns`.
+pub(crate) fn text(model: &Model, columns: u16) -> String {
+    let theme = Theme::plain();
+    let mut out = String::new();
+    if let Some(snapshot) = &model.snapshot {
+        let status = snapshot.info.status.clone().unwrap_or_default();
+        let line = format!(
+            "whyslow {} · {} · Linux {} · {} processes, {} threads",
+            clean(&status.version),
+            model.label,
+            clean(&status.kernel),
+            status.processes,
+            status.threads
+        );
+        out += &fit(&line, columns.into(), Cut::End);
+        out.push('\n');
+        // Not cut: a loss that is not shown would be a lie.
+        out += &figures(model, theme).to_string();
+        out.push('\n');
+        if is_quiet(snapshot) {
+            out +=
+                "no request was seen yet: nothing was asked, or no watched process serves HTTP\n";
+        }
+    }
+    for list in List::ALL {
+        let rows = model.shown(list).len();
+        let height = height_of(list, rows.min(MOST_ROWS));
+        let mut buffer = Buffer::empty(Rect::new(0, 0, columns, height));
+        draw_list(model, list, theme, buffer.area, &mut buffer);
+        out.push('\n');
+        out += &to_text(&buffer);
+        if rows > MOST_ROWS {
+            out += &format!("… {} more\n", rows - MOST_ROWS);
+        }
+        if list == List::Routes {
+            out += &accounts(model, columns.into());
+        }
+    }
+    out
+}
+
+/// No request was seen since the agent started.
+fn is_quiet(snapshot: &Snapshot) -> bool {
+    let finished = snapshot
+        .info
+        .status
+        .as_ref()
+        .is_some_and(|s| s.requests_finished > 0);
+    !finished && snapshot.in_flight.requests.is_empty() && snapshot.routes.routes.is_empty()
+}
+
+/// The accounts of each route, in words.
+fn accounts(model: &Model, columns: usize) -> String {
+    let Some(snapshot) = &model.snapshot else {
+        return String::new();
+    };
+    let mut out = String::new();
+    for row in model.shown(List::Routes).into_iter().take(MOST_ROWS) {
+        let Some(route) = row.key.route(snapshot) else {
+            continue;
+        };
+        let total: u64 = route
+            .ledger
+            .iter()
+            .fold(0, |sum, e| sum.saturating_add(e.ns));
+        let named = route.ledger.iter().take(TOP_ACCOUNTS).map(|entry| {
+            let part = entry.ns as f64 / total as f64;
+            format!("{} {}", account_name(&entry.account), share(part))
+        });
+        let named: Vec<String> = named.collect();
+        let named = if named.is_empty() {
+            "no ledger".to_owned()
+        } else {
+            named.join(", ")
+        };
+        let name = clean(&request_line(&route.method, &route.route));
+        out += &format!("{}\n", fit(&format!("  {name}"), columns, Cut::End));
+        out += &format!("{}\n", fit(&format!("      {named}"), columns, Cut::End));
+    }
+    out
+}

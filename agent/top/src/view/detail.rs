@@ -1,0 +1,236 @@
+//! One row in full: a request, a route or a worker, with its ledger.
+//!
+//! What must stay true: a row that is gone is shown as it was last seen, and said to be gone.
+
+use ratatui::text::Span;
+use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Route, Worker};
+
+use super::{
+    Line,
+    overlay::{field, heading},
+    paint::{account_name, ledger_bar, share_bar},
+};
+use crate::{
+    client::Snapshot,
+    model::Model,
+    number::{count, duration, rate, share},
+    palette::{Family, Theme},
+    rows::{Key, request_line, since, target_text},
+    text::{clean, width},
+};
+
+/// Title and lines.
+pub(super) fn lines(
+    model: &Model,
+    key: &Key,
+    last: &Snapshot,
+    theme: Theme,
+    columns: u16,
+) -> (&'static str, Vec<Line>) {
+    let mut lines = Vec::new();
+    let gone = model.snapshot.as_ref().is_some_and(|now| !key.is_in(now));
+    let (title, what) = match key {
+        Key::Request(_) => ("Request", "no longer in flight: as last seen"),
+        Key::Route(..) => ("Route", "no longer listed: as last seen"),
+        Key::Worker(..) => ("Worker", "gone: as last seen"),
+    };
+    if gone {
+        lines.push(Line::from(Span::styled(format!(" {what}"), theme.alarm())));
+    }
+    let mut page = Page {
+        lines,
+        theme,
+        columns,
+    };
+    if let Some(request) = key.request(last) {
+        page.request(request, last.in_flight.monotonic_ns);
+    } else if let Some(route) = key.route(last) {
+        page.route(route, last.routes.window_s);
+    } else if let Some(worker) = key.worker(last) {
+        page.worker(worker, last);
+    }
+    (title, page.lines)
+}
+
+struct Page {
+    lines: Vec<Line>,
+    theme: Theme,
+    columns: u16,
+}
+
+impl Page {
+    /// Adds a field; one without a value is left out.
+    fn add(&mut self, name: &str, value: &str) {
+        self.lines
+            .extend(field(name, value, self.theme, self.columns));
+    }
+
+    fn request(&mut self, request: &InFlightRequest, now_ns: u64) {
+        let started = request.started.clone().unwrap_or_default();
+        self.add(
+            "request",
+            &clean(&request_line(&started.method, &started.target)),
+        );
+        self.add("route", &clean(&started.route));
+        self.add("host", &clean(&started.host));
+        self.add("client", &clean(&started.client));
+        let worker = format!(
+            "pid {}, tid {}, {}",
+            started.pid,
+            started.tid,
+            clean(&started.comm)
+        );
+        self.add("worker", &worker);
+        self.add("id", &clean(&started.request_id));
+        self.add(
+            "started",
+            &started.start_time.as_ref().map(rfc3339).unwrap_or_default(),
+        );
+        self.add("age", &duration(request.age_ns));
+        self.add("phase", &clean(&request.phase));
+        self.add("binding", &clean(&request.binding));
+        let mut now = account_name(&request.account);
+        if let Some(ns) = since(request.since_ns, now_ns) {
+            now += &format!(" for {}", duration(ns));
+        }
+        self.add("now", &now);
+        self.add(
+            "waits for",
+            &request
+                .wait_target
+                .as_ref()
+                .map(target_text)
+                .unwrap_or_default(),
+        );
+        self.ledger(&request.ledger, request.age_ns, None);
+    }
+
+    fn route(&mut self, route: &Route, window_s: f64) {
+        self.add("route", &clean(&request_line(&route.method, &route.route)));
+        let requests = format!(
+            "{} since the start: {} 5xx, {} 4xx, {} unanswered; {} in flight",
+            count(route.requests),
+            count(route.server_errors),
+            count(route.client_errors),
+            count(route.unanswered),
+            route.in_flight
+        );
+        self.add("requests", &requests);
+        self.add(
+            "window",
+            &format!("{window_s:.0} s, {} per second", rate(route.rate_per_s)),
+        );
+        let quantiles = format!(
+            "p50 {}   p95 {}   p99 {}   max {}",
+            duration(route.p50_ns),
+            duration(route.p95_ns),
+            duration(route.p99_ns),
+            duration(route.max_ns)
+        );
+        self.add("wall time", &quantiles);
+        let share = share(route.worker_share);
+        let total = format!("{}, {share} of all routes", duration(route.total_ns));
+        self.add("worker time", &total);
+        let requests = route.rate_per_s * window_s;
+        self.ledger(&route.ledger, route.total_ns, Some(requests));
+    }
+
+    fn worker(&mut self, worker: &Worker, snapshot: &Snapshot) {
+        let bar = |part| format!("{} {}", share_bar(part, 20, self.theme), share(part));
+        let (busy, cpu) = (bar(worker.busy_share), bar(worker.cpu_share));
+        let id = format!(
+            "pid {}, tid {}, {}",
+            worker.pid,
+            worker.tid,
+            clean(&worker.comm)
+        );
+        self.add("worker", &id);
+        self.add("state", &clean(&worker.state));
+        let mut now = account_name(&worker.account);
+        if let Some(ns) = since(worker.since_ns, snapshot.workers.monotonic_ns) {
+            now += &format!(" for {}", duration(ns));
+        }
+        self.add("now", &now);
+        self.add("waits for", &clean(&worker.wait_text));
+        self.add("busy", &busy);
+        self.add("on CPU", &cpu);
+        self.add("requests", &count(worker.requests));
+        self.add("route", &clean(&worker.route));
+        let key = Key::Request(worker.request_id.clone());
+        let request = key
+            .request(snapshot)
+            .filter(|_| !worker.request_id.is_empty());
+        if let Some(request) = request {
+            self.lines.push(Line::default());
+            self.lines.push(heading("Request being served", self.theme));
+            self.request(request, snapshot.in_flight.monotonic_ns);
+        }
+    }
+
+    /// The accounts, as a table. `whole_ns`: what shares are of. `requests`: for the time per
+    /// request.
+    fn ledger(&mut self, ledger: &[LedgerEntry], whole_ns: u64, requests: Option<f64>) {
+        let theme = self.theme;
+        self.lines.push(Line::default());
+        self.lines.push(heading("Ledger", theme));
+        if ledger.is_empty() {
+            let text = " none: its time is not tied to one thread, or nothing was counted yet";
+            self.lines
+                .push(Line::from(Span::styled(text, theme.grey())));
+            return;
+        }
+        let bar = self.columns.saturating_sub(2);
+        let mut line = Line::from(" ");
+        line.spans.extend(ledger_bar(ledger, bar, theme));
+        self.lines.push(line);
+        let per_request = if requests.is_some() {
+            format!("{:>8}", "PER REQ")
+        } else {
+            String::new()
+        };
+        let titles = format!(
+            " {:<17}{:>8}{per_request}{:>6}{:>8}",
+            "ACCOUNT", "TIME", "SHARE", "COUNT"
+        );
+        self.lines
+            .push(Line::from(Span::styled(titles, theme.strong())));
+        for entry in ledger {
+            self.lines.push(self.ledger_line(entry, whole_ns, requests));
+        }
+    }
+
+    fn ledger_line(&self, entry: &LedgerEntry, whole_ns: u64, requests: Option<f64>) -> Line {
+        let theme = self.theme;
+        let part = entry.ns as f64 / whole_ns as f64;
+        let mut figures = format!("{:>8}", duration(entry.ns));
+        if let Some(requests) = requests {
+            let per_request = (entry.ns as f64 / requests).round();
+            let text = if per_request.is_finite() {
+                duration(per_request as u64)
+            } else {
+                "?".to_owned()
+            };
+            figures += &format!("{text:>8}");
+        }
+        figures += &format!("{:>6}{:>8} ", share(part), count(entry.count));
+        let name = account_name(&entry.account);
+        let indent = 17_usize.saturating_sub(width(&name));
+        let used = 18 + figures.chars().count();
+        let room = usize::from(self.columns).saturating_sub(used + 1).min(40);
+        let bar = share_bar(part, u16::try_from(room).unwrap_or(0), theme);
+        let style = theme.account(Family::of(&entry.account));
+        Line::from(vec![
+            Span::styled(format!(" {name}{}", " ".repeat(indent)), style),
+            Span::styled(figures, theme.text()),
+            Span::styled(bar, style),
+        ])
+    }
+}
+
+/// A time stamp as in proto3 JSON.
+fn rfc3339(time: &impl serde::Serialize) -> String {
+    match serde_json::to_value(time) {
+        Ok(serde_json::Value::String(text)) => clean(&text),
+        _ => String::new(),
+    }
+}

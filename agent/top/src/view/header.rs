@@ -1,0 +1,200 @@
+//! The two lines above and the one below: who is asked, how it is, which keys there are.
+
+use std::time::Duration;
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Span};
+use whyslow_proto::v1::Loss;
+
+use super::{Line, paint::put};
+use crate::{
+    model::{Link, Model},
+    number::{count, rate},
+    palette::Theme,
+    text::{Cut, clean, fit, width},
+};
+
+/// Keys named in the last line, most useful first.
+const FOOTER: [&str; 9] = [
+    "? help",
+    "q quit",
+    "Tab list",
+    "Enter detail",
+    "/ filter",
+    "space pause",
+    "< > sort",
+    "z zoom",
+    "i agent",
+];
+
+pub(super) fn draw(model: &Model, theme: Theme, now: Duration, area: Rect, buffer: &mut Buffer) {
+    let state = state(model);
+    let room = area
+        .width
+        .saturating_sub(u16::try_from(state.len() + 2).unwrap_or(0));
+    put(
+        buffer,
+        (area.x, area.y),
+        room,
+        &identity(model),
+        theme.strong(),
+        (Cut::End, false),
+    );
+    if !state.is_empty() {
+        let columns = area.width - room;
+        put(
+            buffer,
+            (area.x + room, area.y),
+            columns,
+            &state,
+            theme.reversed(),
+            (Cut::End, true),
+        );
+    }
+    let second = Rect {
+        y: area.y + 1,
+        height: 1,
+        ..area
+    };
+    match &model.link {
+        Link::Live => {
+            buffer.set_line(second.x, second.y, &figures(model, theme), second.width);
+        }
+        Link::Lost { since, error } => {
+            let text = format!(
+                "agent lost, reconnecting ({} s): {error}",
+                seconds(*since, now)
+            );
+            banner(&text, theme, second, buffer);
+        }
+        Link::Connecting { since, error } => {
+            let text = format!("connecting ({} s)", seconds(*since, now));
+            match error {
+                Some(error) => banner(&format!("{text}: {error}"), theme, second, buffer),
+                None => {
+                    let place = (second.x, second.y);
+                    put(
+                        buffer,
+                        place,
+                        second.width,
+                        &text,
+                        theme.grey(),
+                        (Cut::End, false),
+                    );
+                }
+            }
+        }
+    }
+}
+
+const fn seconds(since: Duration, now: Duration) -> u64 {
+    now.saturating_sub(since).as_secs()
+}
+
+fn banner(text: &str, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    buffer.set_style(area, theme.alarm().patch(theme.reversed()));
+    let text = format!(" {text}");
+    put(
+        buffer,
+        (area.x, area.y),
+        area.width,
+        &text,
+        Style::new(),
+        (Cut::End, false),
+    );
+}
+
+/// "whyslow 0.1.0 · local · Linux 6.1.0 · 4 processes, 16 threads".
+fn identity(model: &Model) -> String {
+    let mut parts = Vec::new();
+    let status = model.snapshot.as_ref().and_then(|s| s.info.status.as_ref());
+    match status {
+        Some(status) => parts.push(format!("whyslow {}", clean(&status.version))),
+        None => parts.push("whyslow".to_owned()),
+    }
+    parts.push(model.label.clone());
+    if let Some(status) = status {
+        parts.push(format!("Linux {}", clean(&status.kernel)));
+        parts.push(format!(
+            "{} processes, {} threads",
+            status.processes, status.threads
+        ));
+    }
+    parts.join(" · ")
+}
+
+/// What is not as usual.
+fn state(model: &Model) -> String {
+    let mut words = Vec::new();
+    let status = model.snapshot.as_ref().and_then(|s| s.info.status.as_ref());
+    if status.is_some_and(|status| status.replay) {
+        words.push("REPLAY");
+    }
+    if model.ui.paused {
+        words.push("PAUSED");
+    }
+    if matches!(model.link, Link::Lost { .. }) {
+        words.push("LOST");
+    }
+    words.join(" ")
+}
+
+/// "182 req/s · 12 in flight · 12.3k finished · loss: ring_full 12".
+pub(crate) fn figures(model: &Model, theme: Theme) -> Line {
+    let Some(snapshot) = &model.snapshot else {
+        return Line::default();
+    };
+    let status = snapshot.info.status.clone().unwrap_or_default();
+    let per_s = model.rate_per_s.map_or_else(|| "?".to_owned(), rate);
+    let text = format!(
+        "{per_s} req/s · {} in flight · {} finished · ",
+        status.requests_in_flight,
+        count(status.requests_finished)
+    );
+    let mut line = Line::from(Span::styled(text, theme.text()));
+    match losses(&snapshot.info.losses) {
+        Some(text) => line.push_span(Span::styled(format!("loss: {text}"), theme.alarm())),
+        None => line.push_span(Span::styled("no loss", theme.text())),
+    }
+    line
+}
+
+/// Losses by reason, largest first; `None`: none.
+fn losses(losses: &[Loss]) -> Option<String> {
+    let mut losses: Vec<&Loss> = losses.iter().filter(|loss| loss.count > 0).collect();
+    losses.sort_by_key(|loss| std::cmp::Reverse(loss.count));
+    let words: Vec<String> = losses
+        .iter()
+        .map(|loss| format!("{} {}", clean(&loss.reason), count(loss.count)))
+        .collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+pub(super) fn footer(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    if model.ui.typing {
+        let prompt = format!("/{}█", clean(&model.ui.filter));
+        let text = fit(&prompt, area.width.into(), Cut::Start);
+        buffer.set_stringn(area.x, area.y, text, area.width.into(), theme.strong());
+        return;
+    }
+    let interval = format!("every {} s", model.ui.interval.as_secs_f64());
+    let room = usize::from(area.width).saturating_sub(interval.len() + 1);
+    let mut text = String::new();
+    for key in FOOTER {
+        if width(&text) + key.len() <= room {
+            text += key;
+            text += "  ";
+        }
+    }
+    let style = theme.grey();
+    put(
+        buffer,
+        (area.x, area.y),
+        area.width,
+        text.trim_end(),
+        style,
+        (Cut::End, false),
+    );
+    let columns = u16::try_from(interval.len()).unwrap_or(0);
+    let place = (area.right().saturating_sub(columns), area.y);
+    put(buffer, place, columns, &interval, style, (Cut::End, true));
+}
