@@ -4,4 +4,10 @@
 //! `source` gets inputs, `pipeline` owns the engine, `sink` gives events away, `cli` is the command
 //! line. The way is one: no stage calls back into an earlier one.
 
+pub mod host;
+pub mod pipeline;
+pub mod sink;
 pub mod source;
+
+#[cfg(test)]
+mod testing;

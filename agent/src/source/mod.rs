@@ -42,6 +42,11 @@ pub trait Source: Send {
     /// What this source can and cannot do, with reasons.
     fn features(&self) -> Vec<Feature>;
 
+    /// Kernel release of the host that the inputs come from.
+    fn kernel(&self) -> String {
+        crate::host::kernel_release()
+    }
+
     /// The inputs hold ticks, answers and samples already: the pipeline must not add any.
     fn is_replay(&self) -> bool {
         false
@@ -54,7 +59,7 @@ pub trait Source: Send {
 }
 
 /// One thing that the kernel or the privileges may or may not allow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Feature {
     /// Name, from `whyslow_abi::catalogue` where it has a probe.
     pub name: String,

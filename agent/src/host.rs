@@ -1,0 +1,185 @@
+//! Facts about this host and this process: clocks, identity, privileges, own memory and CPU time.
+//!
+//! The only place that reads the wall clock. Everything else runs on the monotonic clock and goes
+//! through [`Anchor`] where people or other hosts read it.
+
+use std::{fs, time::SystemTime};
+
+use whyslow_engine::input::Settings;
+use whyslow_proto::Timestamp;
+
+/// Now on the clock that kernel records carry (`bpf_ktime_get_ns`, `CLOCK_MONOTONIC`), ns.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// CPU time that this process used, all threads, ns.
+#[must_use]
+pub fn own_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the result and outlives the call.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return 0;
+    }
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+/// Resident memory of this process, bytes (`/proc/self/statm`, field 2); 0 when not readable.
+#[must_use]
+pub fn own_rss_bytes() -> u64 {
+    let Ok(text) = fs::read_to_string("/proc/self/statm") else {
+        return 0;
+    };
+    let pages: u64 = text
+        .split_ascii_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0);
+    // SAFETY: sysconf has no preconditions.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.saturating_mul(u64::try_from(page).unwrap_or(4096))
+}
+
+/// Kernel release, as `uname -r`; "unknown" when not readable.
+#[must_use]
+pub fn kernel_release() -> String {
+    read_line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Effective user is root.
+#[must_use]
+pub fn is_root() -> bool {
+    // SAFETY: geteuid cannot fail and has no preconditions.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Effective capabilities, one bit each (`/proc/self/status`, `CapEff`); 0 when not readable.
+#[must_use]
+pub fn capabilities() -> u64 {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else {
+        return 0;
+    };
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+fn read_line(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// The engine's settings for this host, started now.
+#[must_use]
+pub fn settings() -> Settings {
+    let start_ns = monotonic_ns();
+    let start_unix_ns = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        });
+    Settings {
+        host_id: host_id(),
+        start_ns,
+        start_unix_ns,
+        ..Settings::default()
+    }
+}
+
+/// This host and boot as a number: FNV-1a of the boot id and the host name.
+fn host_id() -> u64 {
+    let boot = read_line("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let host = read_line("/proc/sys/kernel/hostname").unwrap_or_default();
+    boot.bytes()
+        .chain(host.bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
+/// Time of day in the local time zone, `14:23:45.123`.
+#[must_use]
+pub fn local_time_of_day(time: &Timestamp) -> String {
+    let seconds: libc::time_t = time.seconds;
+    // SAFETY: an all-zero `tm` is a valid value (its only pointer may be null).
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values of the right types.
+    if unsafe { libc::localtime_r(&raw const seconds, &raw mut local) }.is_null() {
+        return time.to_rfc3339().unwrap_or_default();
+    }
+    format!(
+        "{:02}:{:02}:{:02}.{:03}",
+        local.tm_hour,
+        local.tm_min,
+        local.tm_sec,
+        time.nanos / 1_000_000
+    )
+}
+
+/// Ties the monotonic clock to the wall clock: one pair, taken at the agent's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Monotonic time of the pair, ns.
+    pub monotonic_ns: u64,
+    /// Wall clock of the pair, ns since the Unix epoch.
+    pub unix_ns: u64,
+}
+
+impl Anchor {
+    /// The anchor of an engine's settings.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            monotonic_ns: settings.start_ns,
+            unix_ns: settings.start_unix_ns,
+        }
+    }
+
+    /// Wall-clock time of a monotonic one.
+    #[must_use]
+    pub fn timestamp(&self, monotonic_ns: u64) -> Timestamp {
+        let unix_ns = if monotonic_ns >= self.monotonic_ns {
+            self.unix_ns
+                .saturating_add(monotonic_ns - self.monotonic_ns)
+        } else {
+            self.unix_ns
+                .saturating_sub(self.monotonic_ns - monotonic_ns)
+        };
+        Timestamp::from_unix_ns(unix_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchor_goes_both_ways() {
+        let anchor = Anchor {
+            monotonic_ns: 1_000,
+            unix_ns: 5_000_000_000,
+        };
+        assert_eq!(anchor.timestamp(1_001).unix_ns(), 5_000_000_001);
+        assert_eq!(anchor.timestamp(999).unix_ns(), 4_999_999_999);
+    }
+
+    #[test]
+    fn own_figures_are_there() {
+        assert!(monotonic_ns() > 0);
+        assert!(own_cpu_ns() > 0);
+        assert!(own_rss_bytes() > 100_000);
+        assert_ne!(kernel_release(), "unknown");
+        assert_ne!(host_id(), 0);
+    }
+}

@@ -1,0 +1,244 @@
+//! Lines for people: one per event. For machines there is JSON.
+//!
+//! What must stay true: text that came from the network is never sent to a terminal as it is.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use whyslow_proto::v1::{self, event::Event as Kind};
+
+use super::{fields::Fields, printer::Format};
+use crate::host;
+
+/// Accounts shown for each request.
+const ACCOUNTS: usize = 3;
+
+/// Writes lines.
+#[derive(Debug, Default)]
+pub struct TextLines;
+
+impl Format for TextLines {
+    fn write(&mut self, event: &v1::Event, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        let Some(kind) = &event.event else {
+            return Ok(());
+        };
+        let line = match kind {
+            Kind::RequestFinished(request) => finished(request),
+            Kind::RequestStarted(request) => started(request),
+            Kind::WorkerStarted(worker) => format!(
+                "worker started  pid {} tid {} {} ({})",
+                worker.pid, worker.tid, worker.comm, worker.reason
+            ),
+            Kind::WorkerEnded(worker) => worker_ended(worker),
+            Kind::Loss(loss) => format!("loss  {} {}", loss.reason, loss.count),
+            // What it says of the agent is for `whyslow top` and for JSON.
+            Kind::AgentStatus(_) => return Ok(()),
+        };
+        let time = match kind {
+            Kind::RequestFinished(request) => request.start_time,
+            _ => event.time,
+        };
+        let time = time.map_or_else(String::new, |time| host::local_time_of_day(&time));
+        out.extend(format!("{time}  {}\n", printable(&line)).bytes());
+        Ok(())
+    }
+}
+
+/// Columns of chosen fields, separated by tabs.
+#[derive(Debug)]
+pub struct Columns {
+    fields: Fields,
+}
+
+impl Columns {
+    /// These columns.
+    #[must_use]
+    pub fn new(fields: Fields) -> Self {
+        Self { fields }
+    }
+}
+
+impl Format for Columns {
+    fn write(&mut self, event: &v1::Event, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        let Some(row) = self.fields.row(&serde_json::to_value(event)?) else {
+            return Ok(());
+        };
+        let row: Vec<Cow<'_, str>> = row.iter().map(|text| printable(text)).collect();
+        out.extend(row.join("\t").bytes());
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+fn finished(request: &v1::RequestFinished) -> String {
+    let status = match request.status {
+        0 => "---".to_owned(),
+        status => format!("{status:3}"),
+    };
+    let mut line = format!(
+        "{:>8} {status} {} {}  ",
+        duration(request.wall_ns),
+        method(&request.method),
+        request.route
+    );
+    if request.binding == "thread" {
+        for (i, entry) in request.ledger.iter().take(ACCOUNTS).enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            let _ = write!(line, "{comma}{} {}", entry.account, duration(entry.ns));
+        }
+    } else {
+        let _ = write!(line, "[{}: {}]", request.binding, request.binding_reason);
+    }
+    if request.end_reason != "complete" && request.end_reason != "next_request" {
+        let _ = write!(line, "  ({})", request.end_reason);
+    }
+    if !request.loss.is_empty() {
+        let _ = write!(line, "  loss: {}", request.loss.join(", "));
+    }
+    let _ = write!(line, "  {}/{} {}", request.pid, request.tid, request.comm);
+    line
+}
+
+fn started(request: &v1::RequestStarted) -> String {
+    format!(
+        "{:>8} ... {} {}  {}/{} {}",
+        "begun",
+        method(&request.method),
+        request.route,
+        request.pid,
+        request.tid,
+        request.comm
+    )
+}
+
+fn worker_ended(worker: &v1::WorkerEnded) -> String {
+    let mut line = format!(
+        "worker ended  pid {} tid {} {}",
+        worker.pid, worker.tid, worker.comm
+    );
+    if worker.signal != 0 {
+        let _ = write!(line, "  by signal {}", worker.signal);
+        if worker.sender_pid != 0 {
+            let _ = write!(line, " from {} {}", worker.sender_pid, worker.sender_comm);
+        }
+    } else if worker.process_ended {
+        let _ = write!(line, "  with status {}", worker.exit_code >> 8);
+    }
+    if !worker.request_id.is_empty() {
+        let _ = write!(line, "  while serving {}", worker.request_id);
+    }
+    line
+}
+
+fn method(method: &str) -> &str {
+    if method.is_empty() { "?" } else { method }
+}
+
+/// Three significant digits: `950ns`, `1.23ms`, `45.6s`; minutes from 100 s.
+#[must_use]
+pub fn duration(ns: u64) -> String {
+    // Rounding may lift a figure into the next unit: 999.6 us is 1.00 ms.
+    for (unit, size) in [("us", 1_000_u64), ("ms", 1_000_000), ("s", 1_000_000_000)] {
+        if ns < 1_000 {
+            return format!("{ns}ns");
+        }
+        let value = ns as f64 / size as f64;
+        if value < 9.995 {
+            return format!("{value:.2}{unit}");
+        }
+        if value < 99.95 {
+            return format!("{value:.1}{unit}");
+        }
+        if value < 999.5 && unit != "s" {
+            return format!("{value:.0}{unit}");
+        }
+    }
+    let seconds = (ns + 500_000_000) / 1_000_000_000;
+    format!("{}m{:02}s", seconds / 60, seconds % 60)
+}
+
+/// Control characters written out, so that no terminal obeys them.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{host::Anchor, sink::wire, testing};
+
+    fn line(change: impl FnOnce(&mut v1::RequestFinished)) -> String {
+        let anchor = Anchor {
+            monotonic_ns: 0,
+            unix_ns: 0,
+        };
+        let mut request = wire::request_finished(&testing::finished(), anchor);
+        change(&mut request);
+        let event = wire::wrap(Kind::RequestFinished(request), 1, anchor);
+        let mut out = Vec::new();
+        TextLines.write(&event, &mut out).unwrap();
+        // The time of day depends on the time zone of the test.
+        let text = String::from_utf8(out).unwrap();
+        text.split_once("  ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn a_request_is_one_line() {
+        assert_eq!(
+            line(|request| request.loss.clear()),
+            "  5.00ms 200 GET /users/{id}  disk.sync 4.00ms, cpu 1.00ms  100/101 gunicorn\n"
+        );
+    }
+
+    #[test]
+    fn what_is_odd_is_said() {
+        let text = line(|request| {
+            request.status = 0;
+            request.end_reason = "client_closed".to_owned();
+            request.binding = "shared".to_owned();
+            request.binding_reason = "several requests on one thread".to_owned();
+        });
+        for part in [
+            " --- ",
+            "(client_closed)",
+            "[shared: several requests on one thread]",
+            "loss: payload_cut",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn terminals_are_not_spoken_to_by_strangers() {
+        let text = line(|request| request.route = "/\u{1b}[2J\n\u{9b}x".to_owned());
+        assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+        assert!(text.contains("/\\u{1b}[2J\\n\\u{9b}x"), "{text:?}");
+    }
+
+    #[test]
+    fn durations() {
+        for (ns, text) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (1_000, "1.00us"),
+            (12_345, "12.3us"),
+            (999_600, "1.00ms"),
+            (152_300_000, "152ms"),
+            (1_234_000_000, "1.23s"),
+            (99_940_000_000, "99.9s"),
+            (125_000_000_000, "2m05s"),
+        ] {
+            assert_eq!(duration(ns), text, "{ns}");
+        }
+    }
+}

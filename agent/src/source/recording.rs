@@ -1,1 +1,0 @@
-//! Recordings: the engine's inputs in a file.
