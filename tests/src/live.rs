@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{servers::workspace_root, wait_for};
+use crate::{servers::target_dir, wait_for};
 
 /// Longest time that another live test may hold the lock.
 const LOCK_LIMIT: Duration = Duration::from_secs(900);
@@ -64,13 +64,11 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The program under test: `WHYSLOW_BIN`, else the release build of this workspace.
+/// The program under test: `WHYSLOW_BIN`, else what `cargo xtask build` leaves.
 #[must_use]
 pub fn binary() -> PathBuf {
-    std::env::var_os("WHYSLOW_BIN").map_or_else(
-        || workspace_root().join("target/release/whyslow"),
-        PathBuf::from,
-    )
+    std::env::var_os("WHYSLOW_BIN")
+        .map_or_else(|| target_dir().join("release/whyslow"), PathBuf::from)
 }
 
 /// True for the effective user root.

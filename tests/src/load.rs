@@ -191,10 +191,8 @@ fn read(lane: &mut Lane, report: &mut Report, plan: &Plan) {
             Err(_) => break true,
         }
     };
-    // Without keep-alive, the end of the connection belongs to the response: the next
-    // connection must not overtake the close.
-    let whole = response_length(&lane.buffer).is_some_and(|n| lane.buffer.len() >= n);
-    if whole && (plan.keep_alive || ended) {
+    let whole = is_whole(&lane.buffer, plan.keep_alive, ended);
+    if whole {
         finish(lane, report, ended);
     } else if ended {
         fail(lane, report);
@@ -220,7 +218,18 @@ fn finish(lane: &mut Lane, report: &mut Report, ended: bool) {
     }
 }
 
-/// Length of head and body together, once the head is whole. Needs a `Content-Length`.
+/// The response is complete. Without keep-alive the end of the connection belongs to it: the next
+/// connection must not overtake the close.
+fn is_whole(buffer: &[u8], keep_alive: bool, ended: bool) -> bool {
+    let by_length = response_length(buffer).map(|length| buffer.len() >= length);
+    if keep_alive {
+        by_length == Some(true)
+    } else {
+        ended && find(buffer, b"\r\n\r\n").is_some() && by_length != Some(false)
+    }
+}
+
+/// Length of head and body together, once the head is whole and if it has a `Content-Length`.
 fn response_length(buffer: &[u8]) -> Option<usize> {
     let end = find(buffer, b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&buffer[..end]).ok()?;
@@ -237,6 +246,9 @@ mod tests {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
         assert_eq!(response_length(whole), Some(whole.len()));
         assert_eq!(response_length(&whole[..20]), None);
+        assert!(is_whole(whole, true, false) && is_whole(whole, false, true));
+        assert!(!is_whole(whole, false, false) && !is_whole(&whole[..40], false, true));
+        assert!(is_whole(b"HTTP/1.1 200 OK\r\n\r\nto the end", false, true));
     }
 
     #[test]

@@ -1,10 +1,127 @@
-//! `cargo xtask bench`: what watching costs. Not there yet.
+//! `cargo xtask bench`: what watching costs, as ratios within one run.
+//!
+//! A benchmark, not a test: nothing here passes or fails. Variants take turns in every round, because the
+//! machine's own noise is larger than what is measured; each figure is a median with its range. Goals are in
+//! the README, measured figures belong to the machine that printed them.
+
+mod application;
+mod django;
+mod empty;
+mod itself;
+mod loop_server;
+mod own_time;
+mod syscalls;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use whyslow_tests::live;
+
+use table::Table;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Print JSON, one object per figure
+    #[arg(long)]
+    json: bool,
+    /// Fewer and shorter rounds: shows that it works, not what it costs
+    #[arg(long)]
+    quick: bool,
+    /// Only these cases
+    #[arg(long, value_parser = case_names())]
+    case: Vec<String>,
+    /// Serve the measured loop; the benchmark starts itself like this
+    #[arg(long, hide = true, value_name = "FILE")]
+    loop_server: Option<PathBuf>,
+}
 
-/// Measures and prints the cost table.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("bench is not built yet")
+/// What a case needs to know.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// The agent's program.
+    binary: PathBuf,
+    /// Fewer and shorter rounds.
+    quick: bool,
+}
+
+/// One case.
+struct Case {
+    name: &'static str,
+    run: fn(&Bench, &mut Table) -> Result<()>,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "syscall",
+        run: syscalls::system_calls,
+    },
+    Case {
+        name: "switch",
+        run: syscalls::context_switches,
+    },
+    Case {
+        name: "own-time",
+        run: own_time::run,
+    },
+    Case {
+        name: "django",
+        run: application::run,
+    },
+    Case {
+        name: "agent",
+        run: itself::run,
+    },
+];
+
+fn case_names() -> Vec<&'static str> {
+    CASES.iter().map(|case| case.name).collect()
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// When the program is not built, for want of root, or when a case cannot be measured; the others are.
+pub(crate) fn run(args: Args) -> Result<()> {
+    if let Some(file) = args.loop_server {
+        return loop_server::serve(&file);
+    }
+    let binary = live::binary();
+    ensure!(
+        live::is_root(),
+        "eBPF programs need root\nhint: run it as root"
+    );
+    ensure!(
+        binary.is_file(),
+        "{} is missing\nhint: cargo xtask build",
+        binary.display()
+    );
+    let bench = Bench {
+        binary,
+        quick: args.quick,
+    };
+    let mut table = Table::default();
+    let mut failed = Vec::new();
+    for case in CASES {
+        if !args.case.is_empty() && !args.case.iter().any(|name| name == case.name) {
+            continue;
+        }
+        eprintln!("measuring {} ...", case.name);
+        if let Err(error) = (case.run)(&bench, &mut table) {
+            eprintln!("{}: {error:#}", case.name);
+            failed.push(case.name);
+        }
+    }
+    if args.json {
+        table.print_json()?;
+    } else {
+        table.print();
+    }
+    ensure!(
+        failed.is_empty(),
+        "not measured: {}\nhint: the reasons stand above",
+        failed.join(", ")
+    );
+    Ok(())
 }
