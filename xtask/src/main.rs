@@ -13,6 +13,7 @@ mod ebpf;
 mod place;
 mod run;
 mod setup;
+mod test;
 mod vm;
 
 /// Builds, tests, demonstrates and measures whyslow.
@@ -33,6 +34,8 @@ enum Task {
     Build(build::Args),
     /// Copy the built program to PREFIX/bin
     Install(build::InstallArgs),
+    /// Set up and check everything: format, lints, unit, live and virtual machine tests
+    Test(test::Args),
     /// Measure what watching costs
     Bench(bench::Args),
     /// Boot other kernels in QEMU and check there that every program loads and is hit
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf(args) => ebpf::run(&args),
         Task::Build(args) => build::run(&args),
         Task::Install(args) => build::install(&args),
+        Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(args),
         Task::VmTest(args) => vm::run(args),
     };
