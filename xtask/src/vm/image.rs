@@ -1,7 +1,8 @@
 //! Puts the initramfs together: the guest program as `/init`, the agent under test with the
-//! libraries it is linked to, and a static busybox for its web server.
+//! libraries it is linked to, and busybox for its web server.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     os::unix::fs::PermissionsExt,
@@ -18,7 +19,20 @@ use crate::run;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Where Debian's busybox-static puts its binary.
-pub(crate) const BUSYBOX: &str = "/bin/busybox";
+const BUSYBOX: &str = "/bin/busybox";
+
+/// Makes sure that there is a busybox with a web server; Debian's other busybox has none.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn check_busybox() -> Result<()> {
+    let applets = apt::run(Command::new(BUSYBOX).arg("--list")).unwrap_or_default();
+    ensure!(
+        applets.lines().any(|applet| applet == "httpd"),
+        "no {BUSYBOX} with httpd; hint: cargo xtask setup"
+    );
+    Ok(())
+}
 
 /// Directories that the guest mounts on, or writes to.
 const DIRECTORIES: &[&str] = &["dev", "proc", "sys", "tmp", "run", "etc", "var", "root"];
@@ -58,10 +72,13 @@ pub(crate) fn write(guest: &Path, whyslow: &Path, work: &Path, output: &Path) ->
     archive.character_device("dev/console", 5, 1);
     archive.file("init", 0o755, &stripped(guest, work)?);
     archive.file("bin/whyslow", 0o755, &stripped(whyslow, work)?);
-    for library in libraries(whyslow)? {
+    let busybox = Path::new(BUSYBOX);
+    archive.file("bin/busybox", 0o755, &read(busybox)?);
+    let mut needed = BTreeSet::from_iter(libraries(whyslow)?);
+    needed.extend(libraries(busybox)?);
+    for library in needed {
         archive.file(&library.to_string_lossy(), 0o755, &read(&library)?);
     }
-    archive.file("bin/busybox", 0o755, &read(Path::new(BUSYBOX))?);
     let bytes = archive.finish();
     fs::write(output, &bytes).with_context(|| format!("cannot write {}", output.display()))?;
     Ok(bytes.len() as u64)

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::apt;
 
@@ -59,10 +59,13 @@ impl Kernel {
     /// # Errors
     /// The reason why there is none: to be reported as a skip.
     pub(crate) fn fetch(&self, cache: &Path) -> Result<PathBuf> {
-        let fetched = self.fetch_newest(cache).or_else(|first| {
+        let fetched = self.fetch_newest(cache).or_else(|_| {
             // The lists may be missing, or older than what the archive still has.
-            apt::update().with_context(|| format!("{first:#}"))?;
-            self.fetch_newest(cache)
+            let updated = apt::update();
+            self.fetch_newest(cache).map_err(|error| match updated {
+                Ok(()) => error,
+                Err(cause) => anyhow!("{error:#}; {cause:#}"),
+            })
         });
         fetched.or_else(|error| match self.newest_cached(cache) {
             Some(image) => {

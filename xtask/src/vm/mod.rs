@@ -135,18 +135,9 @@ fn prepare(kernel: &Kernel, args: &Args) -> Result<Result<PathBuf, String>> {
 /// The emulator and the parts of the initramfs that are not built here.
 fn tools() -> Result<()> {
     if command::find_program(qemu::PROGRAM).is_none() {
-        bail!(
-            "no {}; hint: apt-get install qemu-system-x86",
-            qemu::PROGRAM
-        );
+        bail!("no {}; hint: cargo xtask setup", qemu::PROGRAM);
     }
-    if !Path::new(image::BUSYBOX).is_file() {
-        bail!(
-            "no {}; hint: apt-get install busybox-static",
-            image::BUSYBOX
-        );
-    }
-    Ok(())
+    image::check_busybox()
 }
 
 /// Boots one kernel, prints what came of it, and counts.
