@@ -42,7 +42,11 @@ pub fn calibrate(ctx: *const TaskIteration) -> i32 {
         if let Some(fd) = DESCRIPTORS.get(index) {
             let file: u64 = probe(array, u64::from(*fd) * 8);
             if let Some(operations) = OPERATIONS.get_ptr_mut(index) {
-                let value = if file == 0 { 0 } else { probe(file, OFF_FILE_OP.load()) };
+                let value = if file == 0 {
+                    0
+                } else {
+                    probe(file, OFF_FILE_OP.load())
+                };
                 // SAFETY: a live array value.
                 unsafe { *operations = value }
             }

@@ -34,7 +34,11 @@ pub fn fault_account() -> Account {
 #[inline(always)]
 pub fn table_entry(number: i32) -> u16 {
     let index = number as usize;
-    if index < SYSCALLS.len() { SYSCALLS[index] } else { 0 }
+    if index < SYSCALLS.len() {
+        SYSCALLS[index]
+    } else {
+        0
+    }
 }
 
 /// What a blocked system call waited for.
@@ -47,7 +51,12 @@ struct Cause {
 
 impl Cause {
     const fn plain(account: Account) -> Self {
-        Self { account, target: WaitTargetKind::None, fd: -1, a: 0 }
+        Self {
+            account,
+            target: WaitTargetKind::None,
+            fd: -1,
+            a: 0,
+        }
     }
 }
 
@@ -76,7 +85,10 @@ fn first_selected(registers: SyscallRegisters, limit: u64) -> (i32, bool) {
                 }
                 let bits = read_user::<u64>(set + index * 8).unwrap_or(0);
                 if bits != 0 {
-                    return ((index * 64) as i32 + bits.trailing_zeros() as i32, which == 1);
+                    return (
+                        (index * 64) as i32 + bits.trailing_zeros() as i32,
+                        which == 1,
+                    );
                 }
                 index += 1;
             }
@@ -132,8 +144,11 @@ fn cause(
         }
         k if k == SyscallKind::Accept as u8 || k == SyscallKind::Connect as u8 => {
             descriptor::walk(fd, walked);
-            let account =
-                if k == SyscallKind::Accept as u8 { Account::NetClientRead } else { Account::NetUpstream };
+            let account = if k == SyscallKind::Accept as u8 {
+                Account::NetClientRead
+            } else {
+                Account::NetUpstream
+            };
             of_descriptor(account, fd)
         }
         k if k == SyscallKind::Splice as u8 => {
@@ -157,7 +172,14 @@ fn cause(
             descriptor::walk(fd, walked);
             let command = registers.arg1();
             let locks = command == F_SETLKW || command == F_OFD_SETLKW;
-            of_descriptor(if locks { Account::LockFile } else { Account::Unexplained }, fd)
+            of_descriptor(
+                if locks {
+                    Account::LockFile
+                } else {
+                    Account::Unexplained
+                },
+                fd,
+            )
         }
         k if k == SyscallKind::Sync as u8 => {
             descriptor::walk(fd, walked);
@@ -192,13 +214,21 @@ fn without_descriptor(kind: u8, registers: SyscallRegisters) -> Cause {
 /// The target is told by [`keep_wait`] from the walked descriptor.
 #[inline(always)]
 fn of_descriptor(account: Account, fd: u64) -> Cause {
-    Cause { account, target: WaitTargetKind::None, fd: fd as i32, a: 0 }
+    Cause {
+        account,
+        target: WaitTargetKind::None,
+        fd: fd as i32,
+        a: 0,
+    }
 }
 
 #[inline(always)]
 fn ready(walked: &Descriptor, fd: u64, to_write: bool, by_child: bool) -> Cause {
-    let account =
-        if to_write { walked.write_account(by_child) } else { walked.read_account(by_child) };
+    let account = if to_write {
+        walked.write_account(by_child)
+    } else {
+        walked.read_account(by_child)
+    };
     of_descriptor(account, fd)
 }
 
@@ -293,7 +323,12 @@ fn epolled(
         descriptor::epoll_member(&epoll, walked);
     }
     let account = walked.read_account(by_child);
-    Cause { account, target: WaitTargetKind::None, fd: -1, a: 0 }
+    Cause {
+        account,
+        target: WaitTargetKind::None,
+        fd: -1,
+        a: 0,
+    }
 }
 
 /// Keeps a wait among the longest of the request, in place of the shortest.
@@ -368,8 +403,11 @@ fn fill_peer(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
             wait.target = WaitTargetKind::UnixPeer as u8;
             let own = probe::<u64>(walked.sock, OFF_UNIX_ADDR.load());
             let peer = probe::<u64>(walked.sock, OFF_UNIX_PEER.load());
-            let address =
-                if own != 0 { own } else { probe::<u64>(peer, OFF_UNIX_ADDR.load()) };
+            let address = if own != 0 {
+                own
+            } else {
+                probe::<u64>(peer, OFF_UNIX_ADDR.load())
+            };
             // `sun_path` lies two bytes into the name.
             if address != 0 {
                 copy_name(&mut wait.name, address + OFF_UNIX_ADDRESS_NAME.load() + 2);

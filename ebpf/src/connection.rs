@@ -12,7 +12,8 @@ use whyslow_abi::{
     },
     loss::LossReason,
     record::{
-        BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, PieceRecord, REQUEST_CAPTURE, RecordKind,
+        BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, PieceRecord, REQUEST_CAPTURE,
+        RecordKind,
     },
     thread::ThreadSlot,
 };
@@ -106,11 +107,19 @@ fn more(
         return;
     }
     let sequence = emit::next_sequence(slot);
-    let Some(mut entry) = emit::reserve::<PieceRecord>() else { return };
+    let Some(mut entry) = emit::reserve::<PieceRecord>() else {
+        return;
+    };
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record.
     unsafe {
-        emit::fill_header(&raw mut (*record).header, RecordKind::Piece, slot, sequence, now);
+        emit::fill_header(
+            &raw mut (*record).header,
+            RecordKind::Piece,
+            slot,
+            sequence,
+            now,
+        );
         (*record).connection = connection.id;
         (*record).request = connection.request;
         (*record).read_len = len as u32;
@@ -148,12 +157,20 @@ fn begin(
             connection
         }
         None => {
-            let Some(zero) = ZERO_CONNECTION.get(0) else { return };
-            if CONNECTIONS.insert(id, zero, u64::from(BPF_NOEXIST)).is_err() {
+            let Some(zero) = ZERO_CONNECTION.get(0) else {
+                return;
+            };
+            if CONNECTIONS
+                .insert(id, zero, u64::from(BPF_NOEXIST))
+                .is_err()
+            {
                 count_loss(LossReason::ConnectionsFull);
                 return;
             }
-            if DESCRIPTORS.insert(key(slot.tgid, transfer.fd), id, u64::from(BPF_ANY)).is_err() {
+            if DESCRIPTORS
+                .insert(key(slot.tgid, transfer.fd), id, u64::from(BPF_ANY))
+                .is_err()
+            {
                 count_loss(LossReason::ConnectionsFull);
             }
             let Some(connection) = find(id) else { return };
@@ -210,12 +227,20 @@ fn ship_begin(
     now: u64,
 ) {
     let sequence = emit::next_sequence(slot);
-    let Some(mut entry) = emit::reserve::<BeginRecord>() else { return };
+    let Some(mut entry) = emit::reserve::<BeginRecord>() else {
+        return;
+    };
     let record = entry.as_mut_ptr();
     let sock = transfer.descriptor.sock;
     // SAFETY: the entry is room for one record.
     unsafe {
-        emit::fill_header(&raw mut (*record).header, RecordKind::Begin, slot, sequence, now);
+        emit::fill_header(
+            &raw mut (*record).header,
+            RecordKind::Begin,
+            slot,
+            sequence,
+            now,
+        );
         (*record).connection = connection.id;
         (*record).request = connection.request;
         (*record).fd = connection.fd;
@@ -315,7 +340,11 @@ fn keep_response(connection: &mut ConnectionState, span: &Span) {
             copy_user(&raw mut connection.response, span.start, span.first_len);
     } else if at < HALF {
         // SAFETY: `at` is below one half, and at most the other half is copied.
-        let to = unsafe { (&raw mut connection.response).cast::<u8>().add(at & (HALF - 1)) };
+        let to = unsafe {
+            (&raw mut connection.response)
+                .cast::<u8>()
+                .add(at & (HALF - 1))
+        };
         connection.captured_out += copy_user::<HALF>(to.cast(), span.start, span.first_len);
     }
 }
@@ -325,14 +354,25 @@ fn keep_response(connection: &mut ConnectionState, span: &Span) {
 pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, gone: bool, now: u64) {
     let key = key(slot.tgid, fd);
     // SAFETY: the value is copied at once.
-    let Some(id) = (unsafe { DESCRIPTORS.get(key) }).copied() else { return };
+    let Some(id) = (unsafe { DESCRIPTORS.get(key) }).copied() else {
+        return;
+    };
     let Some(connection) = find(id) else {
         let _ = DESCRIPTORS.remove(key);
         return;
     };
     ledger::tick(slot, now);
     ledger::refresh_counters(slot, task);
-    ship_end(slot, connection, if gone { EndReason::Closed } else { EndReason::Shutdown }, now);
+    ship_end(
+        slot,
+        connection,
+        if gone {
+            EndReason::Closed
+        } else {
+            EndReason::Shutdown
+        },
+        now,
+    );
     if gone {
         if slot.connection == id {
             slot.connection = 0;
@@ -346,11 +386,19 @@ pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, gone: bool, n
 #[inline(always)]
 fn ship_end(slot: &mut ThreadSlot, connection: &ConnectionState, reason: EndReason, now: u64) {
     let sequence = emit::next_sequence(slot);
-    let Some(mut entry) = emit::reserve::<EndRecord>() else { return };
+    let Some(mut entry) = emit::reserve::<EndRecord>() else {
+        return;
+    };
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record; sources are whole map values.
     unsafe {
-        emit::fill_header(&raw mut (*record).header, RecordKind::End, slot, sequence, now);
+        emit::fill_header(
+            &raw mut (*record).header,
+            RecordKind::End,
+            slot,
+            sequence,
+            now,
+        );
         (*record).reason = reason as u32;
         (*record).reserved = 0;
         kernel::copy(&raw mut (*record).now, &raw const slot.totals);

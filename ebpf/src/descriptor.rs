@@ -46,8 +46,13 @@ pub struct Descriptor {
 
 impl Descriptor {
     /// Nothing known.
-    pub const NONE: Self =
-        Self { kind: DescriptorKind::Unknown, family: 0, file: 0, inode: 0, sock: 0 };
+    pub const NONE: Self = Self {
+        kind: DescriptorKind::Unknown,
+        family: 0,
+        file: 0,
+        inode: 0,
+        sock: 0,
+    };
 
     /// The kind that its bytes are counted by.
     #[inline(always)]
@@ -85,7 +90,11 @@ impl Descriptor {
         match self.kind {
             DescriptorKind::Upstream => Account::NetUpstream,
             DescriptorKind::Pipe | DescriptorKind::LocalSocket | DescriptorKind::Event => {
-                if woken_by_child { Account::Child } else { Account::Ipc }
+                if woken_by_child {
+                    Account::Child
+                } else {
+                    Account::Ipc
+                }
             }
             DescriptorKind::Process => Account::Child,
             DescriptorKind::Timer => Account::Sleep,

@@ -15,9 +15,7 @@ use whyslow_abi::{
 use crate::{
     arch::SyscallRegisters,
     classify,
-    kernel::{
-        self, OFF_TASK_MAJ_FLT, OFF_TASK_MIN_FLT, OFF_TASK_NIVCSW, OFF_TASK_NVCSW, Task,
-    },
+    kernel::{self, OFF_TASK_MAJ_FLT, OFF_TASK_MIN_FLT, OFF_TASK_NIVCSW, OFF_TASK_NVCSW, Task},
     maps::count_loss,
     thread::{write_begin, write_end},
 };
@@ -32,7 +30,7 @@ pub fn add(slot: &mut ThreadSlot, account: Account, ns: u64, count: u32) {
 /// As [`add`], for an account that is not known when compiling.
 #[inline(always)]
 pub fn add_any(slot: &mut ThreadSlot, account: u8, ns: u64, count: u32) {
-    let index = account as usize;
+    let index = core::hint::black_box(account as usize);
     if index < Account::COUNT {
         slot.totals.ns[index] = slot.totals.ns[index].wrapping_add(ns);
         slot.totals.count[index] = slot.totals.count[index].wrapping_add(count);
@@ -45,7 +43,12 @@ pub fn tick(slot: &mut ThreadSlot, now: u64) {
     if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Cpu, now.wrapping_sub(slot.since_ns), 0);
     } else if slot.state != ThreadState::Unknown as u32 {
-        add(slot, Account::Unexplained, now.wrapping_sub(slot.since_ns), 1);
+        add(
+            slot,
+            Account::Unexplained,
+            now.wrapping_sub(slot.since_ns),
+            1,
+        );
         count_loss(LossReason::MissedSwitch);
     }
     slot.state = ThreadState::Running as u32;
@@ -71,14 +74,18 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, voluntary: bool, now
     if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Cpu, now.wrapping_sub(slot.since_ns), 1);
     } else if slot.state != ThreadState::Unknown as u32 {
-        add(slot, Account::Unexplained, now.wrapping_sub(slot.since_ns), 1);
+        add(
+            slot,
+            Account::Unexplained,
+            now.wrapping_sub(slot.since_ns),
+            1,
+        );
         count_loss(LossReason::MissedSwitch);
     }
     slot.since_ns = now;
     if voluntary {
         // SAFETY: a helper of the current task's saved registers; `task` is the current task.
-        let registers =
-            SyscallRegisters(unsafe { bpf_task_pt_regs(task as *mut _) as *const _ });
+        let registers = SyscallRegisters(unsafe { bpf_task_pt_regs(task as *mut _) as *const _ });
         let number = registers.number();
         slot.syscall = number;
         if number < 0 {
@@ -108,7 +115,11 @@ pub fn switch_in(slot: &mut ThreadSlot, now: u64) {
         add(slot, Account::RunQueue, away, 1);
     } else if state == ThreadState::Blocked as u32 || state == ThreadState::Faulted as u32 {
         let woken = slot.wake_ns;
-        let blocked = if woken >= out && woken <= now { woken.wrapping_sub(out) } else { 0 };
+        let blocked = if woken >= out && woken <= now {
+            woken.wrapping_sub(out)
+        } else {
+            0
+        };
         add(slot, Account::RunQueue, away.wrapping_sub(blocked), 1);
         if state == ThreadState::Faulted as u32 {
             // Not within a system call: a page fault (or a stop, which no account names).

@@ -29,8 +29,12 @@ pub static FREE_SLOTS: Queue<u32, { DEFAULT_THREADS as usize }> = Queue::new();
 
 /// HTTP connections by the inode number of their socket.
 #[btf_map]
-pub static CONNECTIONS: HashMap<u64, ConnectionState, { DEFAULT_CONNECTIONS as usize }, NO_PREALLOC> =
-    HashMap::new();
+pub static CONNECTIONS: HashMap<
+    u64,
+    ConnectionState,
+    { DEFAULT_CONNECTIONS as usize },
+    NO_PREALLOC,
+> = HashMap::new();
 
 /// (process id << 32 | descriptor) -> inode number of the socket, for `close`, whose descriptor
 /// is gone when it returns.

@@ -37,7 +37,11 @@ pub struct Span {
 }
 
 impl Span {
-    const UNKNOWN: Self = Self { start: 0, first_len: 0, end: 0 };
+    const UNKNOWN: Self = Self {
+        start: 0,
+        first_len: 0,
+        end: 0,
+    };
 }
 
 /// The span of a transfer of `len` bytes.
@@ -45,7 +49,11 @@ impl Span {
 pub fn span(kind: u8, registers: SyscallRegisters, len: u64) -> Span {
     if kind == SyscallKind::Read as u8 || kind == SyscallKind::Write as u8 {
         let start = registers.arg1();
-        return Span { start, first_len: len, end: start + len };
+        return Span {
+            start,
+            first_len: len,
+            end: start + len,
+        };
     }
     if kind == SyscallKind::ReadVector as u8 || kind == SyscallKind::WriteVector as u8 {
         return vector_span(registers.arg1(), registers.arg2(), len);
@@ -53,9 +61,10 @@ pub fn span(kind: u8, registers: SyscallRegisters, len: u64) -> Span {
     if kind == SyscallKind::ReceiveMessage as u8 || kind == SyscallKind::SendMessage as u8 {
         // struct user_msghdr: name, namelen, iov at 16, iovlen at 24.
         let message = registers.arg1();
-        let (Some(vector), Some(count)) =
-            (read_user::<u64>(message + 16), read_user::<u64>(message + 24))
-        else {
+        let (Some(vector), Some(count)) = (
+            read_user::<u64>(message + 16),
+            read_user::<u64>(message + 24),
+        ) else {
             return Span::UNKNOWN;
         };
         return vector_span(vector, count, len);
@@ -68,9 +77,15 @@ type IoVector = [u64; 2];
 
 #[inline(always)]
 fn vector_span(vector: u64, count: u64, len: u64) -> Span {
-    let Some(first) = read_user::<IoVector>(vector) else { return Span::UNKNOWN };
+    let Some(first) = read_user::<IoVector>(vector) else {
+        return Span::UNKNOWN;
+    };
     let first_len = if first[1] < len { first[1] } else { len };
-    let mut span = Span { start: first[0], first_len, end: 0 };
+    let mut span = Span {
+        start: first[0],
+        first_len,
+        end: 0,
+    };
     if first_len == len {
         span.end = first[0] + len;
         return span;
@@ -82,7 +97,9 @@ fn vector_span(vector: u64, count: u64, len: u64) -> Span {
         if index >= count {
             break;
         }
-        let Some(part) = read_user::<IoVector>(vector + index * 16) else { break };
+        let Some(part) = read_user::<IoVector>(vector + index * 16) else {
+            break;
+        };
         if part[1] >= left {
             span.end = part[0] + left;
             break;

@@ -76,8 +76,12 @@ pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Op
     slot.selected_fd = -1;
     slot.syscall = -1;
     write_end(slot);
-    let mut value =
-        ThreadLink { slot: index, role: ThreadRole::Watched as u32, origin, strikes: 0 };
+    let mut value = ThreadLink {
+        slot: index,
+        role: ThreadRole::Watched as u32,
+        origin,
+        strikes: 0,
+    };
     let Some(link) = LINKS.get_or_insert(task, &mut value) else {
         release(index);
         count_loss(LossReason::TaskStorageFull);
@@ -93,8 +97,12 @@ pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Op
 /// Makes `task` a candidate, unless it has a link.
 #[inline(always)]
 pub fn make_candidate(task: *const Task, origin: u32) {
-    let mut value =
-        ThreadLink { slot: NO_SLOT, role: ThreadRole::Candidate as u32, origin, strikes: 0 };
+    let mut value = ThreadLink {
+        slot: NO_SLOT,
+        role: ThreadRole::Candidate as u32,
+        origin,
+        strikes: 0,
+    };
     if LINKS.get_or_insert(task, &mut value).is_none() {
         count_loss(LossReason::TaskStorageFull);
     }

@@ -35,7 +35,9 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
     }
     let tgid = kernel::tgid(task);
     // SAFETY: the value is copied at once.
-    let Some(action) = (unsafe { TARGETS.get(tgid) }).copied() else { return 0 };
+    let Some(action) = (unsafe { TARGETS.get(tgid) }).copied() else {
+        return 0;
+    };
     // SAFETY: the task comes from the kernel.
     let flags: u32 = unsafe { kernel::load(task, OFF_TASK_FLAGS.load()) };
     if flags & (PF_EXITING | PF_KTHREAD) != 0 || u64::from(tgid) == SELF_TGID.load() {
@@ -67,9 +69,18 @@ fn start(task: *const Task) {
     }
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(index) = thread::watch(task, origin, ThreadState::Unknown, now) else { return };
-    let Some(slot) = thread::watched(task) else { return };
-    let life =
-        Life { event: LifecycleKind::Adopted, other: 0, code: 0, last: 0, slot: index };
+    let Some(index) = thread::watch(task, origin, ThreadState::Unknown, now) else {
+        return;
+    };
+    let Some(slot) = thread::watched(task) else {
+        return;
+    };
+    let life = Life {
+        event: LifecycleKind::Adopted,
+        other: 0,
+        code: 0,
+        last: 0,
+        slot: index,
+    };
     emit::lifecycle(task, Some(slot), &life, now);
 }

@@ -1,9 +1,7 @@
 //! `sched_process_exec`: a process runs a new program. A helper that a worker started is not a
 //! worker any more; if it serves HTTP itself, it will be found like any other.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use whyslow_abi::{record::LifecycleKind, thread::ThreadRole};
 
 use crate::{
@@ -16,12 +14,22 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn process_exec(_ctx: BtfTracePointContext) -> i32 {
     let task = current_task();
-    let Some(link) = thread::link(task) else { return 0 };
-    let Some(slot) = thread::slot_of(link) else { return 0 };
+    let Some(link) = thread::link(task) else {
+        return 0;
+    };
+    let Some(slot) = thread::slot_of(link) else {
+        return 0;
+    };
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let index = link.slot;
-    let life = Life { event: LifecycleKind::Exec, other: 0, code: 0, last: 0, slot: index };
+    let life = Life {
+        event: LifecycleKind::Exec,
+        other: 0,
+        code: 0,
+        last: 0,
+        slot: index,
+    };
     emit::lifecycle(task, Some(slot), &life, now);
     link.role = ThreadRole::Candidate as u32;
     link.slot = NO_SLOT;

@@ -1,8 +1,6 @@
 //! `sched_process_exit`: a thread ends; its book is closed.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use whyslow_abi::{record::LifecycleKind, thread::ThreadRole};
 
 use crate::{
@@ -16,11 +14,18 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     let task = current_task();
-    let Some(link) = thread::link(task) else { return 0 };
-    let Some(slot) = thread::slot_of(link) else { return 0 };
+    let Some(link) = thread::link(task) else {
+        return 0;
+    };
+    let Some(slot) = thread::slot_of(link) else {
+        return 0;
+    };
     // SAFETY: no preconditions; the task is the current one.
     let (now, code) = unsafe {
-        (bpf_ktime_get_ns(), kernel::load::<u32, _>(task, OFF_TASK_EXIT_CODE.load()))
+        (
+            bpf_ktime_get_ns(),
+            kernel::load::<u32, _>(task, OFF_TASK_EXIT_CODE.load()),
+        )
     };
     // The kernel has counted this thread out already (`do_exit`).
     let signal: u64 = kernel::probe(task as u64, OFF_TASK_SIGNAL.load());

@@ -1,9 +1,7 @@
 //! `sched_process_fork`: new threads and processes of watched ones are watched from their first
 //! instruction.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use whyslow_abi::{
     record::LifecycleKind,
     thread::{ThreadRole, ThreadState},
@@ -20,10 +18,16 @@ use crate::{
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: *const Task = ctx.arg(0);
     let child: *const Task = ctx.arg(1);
-    let Some(link) = thread::link(parent) else { return 0 };
+    let Some(link) = thread::link(parent) else {
+        return 0;
+    };
     let watched = link.role == ThreadRole::Watched as u32;
     let process = kernel::tgid(parent) != kernel::tgid(child);
-    let origin = if process && watched { kernel::tgid(parent) } else { link.origin };
+    let origin = if process && watched {
+        kernel::tgid(parent)
+    } else {
+        link.origin
+    };
     if !watched {
         thread::make_candidate(child, origin);
         return 0;
@@ -31,8 +35,12 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // It is about to be woken for the first time; until then it waits for a CPU.
-    let Some(index) = thread::watch(child, origin, ThreadState::Runnable, now) else { return 0 };
-    let Some(slot) = thread::watched(child) else { return 0 };
+    let Some(index) = thread::watch(child, origin, ThreadState::Runnable, now) else {
+        return 0;
+    };
+    let Some(slot) = thread::watched(child) else {
+        return 0;
+    };
     let life = Life {
         event: LifecycleKind::Fork,
         other: kernel::pid(parent),

@@ -1,8 +1,6 @@
 //! `sched_switch`: one thread leaves a CPU, another gets it.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
     kernel::{self, OFF_TASK_STATE, PREV_STATE_ARGUMENT, Task},

@@ -1,9 +1,7 @@
 //! `sched_waking`: a thread is made runnable. Its wait ends here; what follows is waiting for a
 //! CPU. (`sched_wakeup` comes about 10 us later where the CPU was idle.)
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
     kernel::{Task, current_task},
@@ -14,7 +12,9 @@ use crate::{
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let woken: *const Task = ctx.arg(0);
-    let Some(slot) = thread::watched(woken) else { return 0 };
+    let Some(slot) = thread::watched(woken) else {
+        return 0;
+    };
     // Only the first waking after the switch-out ends the wait.
     if slot.wake_ns > slot.since_ns {
         return 0;

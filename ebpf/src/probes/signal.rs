@@ -1,8 +1,6 @@
 //! `signal_generate` and `signal_deliver`: who ends a watched process, and when it takes it.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use whyslow_abi::{
     record::{RecordHeader, RecordKind, SignalKind, SignalRecord},
     thread::ThreadSlot,
@@ -16,8 +14,19 @@ use crate::{
 
 /// Signals that end a process unless it catches them: HUP, INT, QUIT, ILL, TRAP, ABRT, BUS, FPE,
 /// KILL, SEGV, TERM, XCPU, SYS.
-const DEADLY: u64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9
-    | 1 << 11 | 1 << 15 | 1 << 24 | 1 << 31;
+const DEADLY: u64 = 1 << 1
+    | 1 << 2
+    | 1 << 3
+    | 1 << 4
+    | 1 << 5
+    | 1 << 6
+    | 1 << 7
+    | 1 << 8
+    | 1 << 9
+    | 1 << 11
+    | 1 << 15
+    | 1 << 24
+    | 1 << 31;
 
 #[inline(always)]
 fn deadly(signal: i32) -> bool {
@@ -50,7 +59,9 @@ pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let task = current_task();
-    let Some(slot) = thread::watched(task) else { return 0 };
+    let Some(slot) = thread::watched(task) else {
+        return 0;
+    };
     ship(SignalKind::Deliver, signal, 0, task, Some(slot));
     0
 }
@@ -68,7 +79,9 @@ fn ship(
         None => (0, 0),
     };
     let current = current_task();
-    let Some(mut entry) = emit::reserve_signal::<SignalRecord>() else { return };
+    let Some(mut entry) = emit::reserve_signal::<SignalRecord>() else {
+        return;
+    };
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record; the tasks come from the kernel.
     unsafe {

@@ -1,8 +1,8 @@
 //! `sys_exit`: a system call returns. Saved registers still hold its number and arguments.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use core::hint::black_box;
+
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 use whyslow_abi::{
     descriptor::DescriptorKind,
@@ -64,7 +64,18 @@ fn listened(task: *const Task, result: i64) {
 fn told(task: *const Task, event: LifecycleKind, slot: u32, thread: Option<&mut ThreadSlot>) {
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    emit::lifecycle(task, thread, &Life { event, other: 0, code: 0, last: 0, slot }, now);
+    emit::lifecycle(
+        task,
+        thread,
+        &Life {
+            event,
+            other: 0,
+            code: 0,
+            last: 0,
+            slot,
+        },
+        now,
+    );
 }
 
 /// A thread of a process that listens: its first read of an HTTP request makes it watched.
@@ -101,12 +112,19 @@ fn candidate(
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let origin = link.origin;
-    let Some(index) = watch(task, origin, ThreadState::Running, now) else { return };
+    let Some(index) = watch(task, origin, ThreadState::Running, now) else {
+        return;
+    };
     let Some(slot) = slot_of(link) else { return };
     debug!(ctx, "process {} serves HTTP", slot.tgid);
     told(task, LifecycleKind::Discovered, index, Some(slot));
-    let transfer =
-        Transfer { task, descriptor: &walked, fd: registers.arg0() as i32, result, span };
+    let transfer = Transfer {
+        task,
+        descriptor: &walked,
+        fd: registers.arg0() as i32,
+        result,
+        span,
+    };
     write_begin(slot);
     connection::on_read(slot, &transfer, now);
     write_end(slot);
@@ -133,7 +151,8 @@ fn peeks(number: i32, registers: SyscallRegisters) -> bool {
 fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64) {
     let mut number = registers.number();
     let mut entry = classify::table_entry(number);
-    let class = (entry >> 8) as usize;
+    // Opaque, so that the bound is checked on the very value that is used as the index.
+    let class = black_box((entry >> 8) as usize);
     if class < SyscallClass::COUNT {
         slot.totals.syscalls[class] = slot.totals.syscalls[class].wrapping_add(1);
     }

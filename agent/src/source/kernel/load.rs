@@ -1,0 +1,313 @@
+//! Loading and attaching: offsets from BTF, file operations by calibration, programs from the
+//! catalogue.
+
+use std::{
+    io::Read as _,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
+
+use anyhow::{Context as _, bail};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::Array,
+    programs::{BtfTracePoint, Iter, ProgramError},
+};
+use whyslow_abi::{
+    catalogue::{Hook, ObjectFile, PROBES},
+    settings::{FIELDS, global},
+};
+
+use super::{btf::KernelTypes, object};
+use crate::source::{Feature, KernelOptions};
+
+/// The loaded and attached core, and what was found on the way.
+pub struct Loaded {
+    /// The object: dropping it detaches everything.
+    pub ebpf: Ebpf,
+    /// Per feature: on, or off with a reason.
+    pub features: Vec<Feature>,
+}
+
+/// Globals by name. `u64::MAX` stands for "this kernel has no such field".
+type Globals = Vec<(&'static str, u64)>;
+
+/// Loads and attaches everything that this kernel allows.
+///
+/// # Errors
+/// The core cannot be had; the reason is in plain words, with a hint.
+pub fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
+    let types = KernelTypes::from_running_kernel()?;
+    let btf = Btf::from_sys_fs().context("read the kernel's type information")?;
+    let mut features = Vec::new();
+    let mut globals = offsets(&types, &mut features)?;
+    globals.push((global::SELF_TGID, u64::from(std::process::id())));
+    globals.push((global::DISCOVER, u64::from(options.rules.discovers())));
+    globals.push((global::WAIT_FLOOR_NS, options.wait_floor_ns));
+    globals.push((
+        global::PREV_STATE_ARGUMENT,
+        previous_state_argument(&types)?,
+    ));
+    match calibrate(&globals, &btf) {
+        Ok(operations) => {
+            features.push(on("descriptors"));
+            globals.extend(operations);
+        }
+        Err(error) => features.push(off("descriptors", &format!("{error:#}"))),
+    }
+    let mut ebpf = load_object(ObjectFile::Core, &globals, |loader| {
+        loader
+            .map_max_entries("THREADS", options.max_threads)
+            .map_max_entries("FREE_SLOTS", options.max_threads)
+            .map_max_entries("CONNECTIONS", options.max_connections)
+            .map_max_entries("DESCRIPTORS", options.max_connections)
+            .map_max_entries("RECORDS", options.ring_bytes);
+    })?;
+    fill_free_slots(&mut ebpf, options.max_threads)?;
+    attach_all(&mut ebpf, &btf, &mut features)?;
+    Ok(Loaded { ebpf, features })
+}
+
+fn on(name: &str) -> Feature {
+    Feature {
+        name: name.to_owned(),
+        available: true,
+        reason: String::new(),
+    }
+}
+
+fn off(name: &str, reason: &str) -> Feature {
+    Feature {
+        name: name.to_owned(),
+        available: false,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Looks all fields up. A field that the core needs and the kernel lacks is an error.
+fn offsets(types: &KernelTypes, features: &mut Vec<Feature>) -> anyhow::Result<Globals> {
+    let mut globals = Globals::new();
+    for field in FIELDS {
+        let offset = types.offset(field.structure, field.path).or_else(|| {
+            // Linux before 5.14 has `state` where later ones have `__state`.
+            (field.path == "__state")
+                .then(|| types.offset(field.structure, "state"))
+                .flatten()
+        });
+        match offset {
+            Some(offset) => globals.push((field.global, offset)),
+            None if field.feature == "core" => bail!(
+                "this kernel has no `{}.{}`, which whyslow's ledger needs\n\
+                 hint: please report it with the output of `uname -r`",
+                field.structure,
+                field.path
+            ),
+            None => {
+                globals.push((field.global, u64::MAX));
+                features.push(off(
+                    field.feature,
+                    &format!("the kernel has no `{}.{}`", field.structure, field.path),
+                ));
+            }
+        }
+    }
+    Ok(globals)
+}
+
+/// Which argument of `sched_switch` is the previous state.
+fn previous_state_argument(types: &KernelTypes) -> anyhow::Result<u64> {
+    match types.tracepoint_arguments("sched_switch").as_deref() {
+        Some([false, true, true, false]) => Ok(3),
+        Some([false, true, true]) => Ok(u64::MAX),
+        other => bail!(
+            "the arguments of this kernel's sched_switch tracepoint are not known: {other:?}\n\
+             hint: Linux 5.18.0 is the one release with such an order; update to a later 5.18"
+        ),
+    }
+}
+
+/// Loads one object with its globals.
+fn load_object(
+    object: ObjectFile,
+    globals: &Globals,
+    prepare: impl FnOnce(&mut EbpfLoader<'_>),
+) -> anyhow::Result<Ebpf> {
+    let bytes = object::bytes(object)?;
+    let mut loader = EbpfLoader::new();
+    loader.allow_unsupported_maps();
+    for (name, value) in globals {
+        loader.override_global(name, value, false);
+    }
+    prepare(&mut loader);
+    loader
+        .load(bytes)
+        .map_err(|error| explain(anyhow::Error::new(error)))
+}
+
+/// Puts what a refusal usually means in front of it.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let refused = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
+    });
+    // SAFETY: geteuid has no preconditions.
+    let root = unsafe { libc::geteuid() } == 0;
+    if refused && !root {
+        return anyhow::anyhow!(
+            "loading eBPF programs is not permitted to this user\nhint: run it as root: sudo whyslow ..."
+        );
+    }
+    error.context("the kernel refused an eBPF map or program of whyslow")
+}
+
+fn fill_free_slots(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
+    let map = ebpf
+        .map_mut("FREE_SLOTS")
+        .context("map FREE_SLOTS is missing")?;
+    let mut free = aya::maps::Queue::<_, u32>::try_from(map)?;
+    for index in 0..count {
+        free.push(index, 0).context("fill the list of free slots")?;
+    }
+    Ok(())
+}
+
+/// Loads and attaches the core's programs, the core feature first of all.
+fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow::Result<()> {
+    // Everything is loaded before anything is attached: no half-measured moment.
+    let mut failed: Vec<(&str, String)> = Vec::new();
+    for probe in PROBES
+        .iter()
+        .filter(|probe| probe.object == ObjectFile::Core)
+    {
+        if let Err(error) = load_program(ebpf, btf, probe.name, probe.hook) {
+            let reason = format!("program `{}`: {}", probe.name, first_line(&error));
+            if probe.feature == "core" {
+                return Err(explain(error).context(format!(
+                    "whyslow's program `{}` cannot be loaded",
+                    probe.name
+                )));
+            }
+            failed.push((probe.feature, reason));
+        }
+    }
+    // The switch hook last: it is the one that starts clocks.
+    let order = |name: &str| u8::from(name == "sched_switch" || name == "sys_exit");
+    let mut probes: Vec<_> = PROBES
+        .iter()
+        .filter(|probe| probe.object == ObjectFile::Core)
+        .collect();
+    probes.sort_by_key(|probe| order(probe.name));
+    for probe in probes {
+        if !matches!(probe.hook, Hook::Tracepoint(_))
+            || failed.iter().any(|(feature, _)| *feature == probe.feature)
+        {
+            continue;
+        }
+        let program: &mut BtfTracePoint = program(ebpf, probe.name)?;
+        if let Err(error) = program.attach() {
+            let error = anyhow::Error::new(error);
+            if probe.feature == "core" {
+                return Err(
+                    explain(error).context(format!("program `{}` cannot be attached", probe.name))
+                );
+            }
+            failed.push((probe.feature, first_line(&error)));
+        }
+    }
+    for feature in ["core", "signals"] {
+        match failed.iter().find(|(name, _)| *name == feature) {
+            Some((_, reason)) => features.push(off(feature, reason)),
+            None => features.push(on(feature)),
+        }
+    }
+    Ok(())
+}
+
+/// The last cause, without a verifier's log.
+fn first_line(error: &anyhow::Error) -> String {
+    let text = error.root_cause().to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("program `{name}` is missing"))?;
+    Ok(program.try_into()?)
+}
+
+fn load_program(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> anyhow::Result<()> {
+    match hook {
+        Hook::Tracepoint(tracepoint) => {
+            program::<BtfTracePoint>(ebpf, name)?.load(tracepoint, btf)?;
+        }
+        Hook::TaskIterator => program::<Iter>(ebpf, name)?.load("task", btf)?,
+    }
+    Ok(())
+}
+
+/// Runs a loaded task iterator once, over all threads of the host.
+///
+/// # Errors
+/// It cannot be attached or read.
+pub fn run_iterator(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<()> {
+    let iterator: &mut Iter = program(ebpf, name)?;
+    let link = iterator.attach()?;
+    let mut file = iterator.take_link(link)?.into_file()?;
+    let mut nothing = Vec::new();
+    file.read_to_end(&mut nothing)
+        .with_context(|| format!("run the iterator `{name}`"))?;
+    Ok(())
+}
+
+/// Opens one of each anonymous kind and lets the kernel tell their file operations.
+fn calibrate(globals: &Globals, btf: &Btf) -> anyhow::Result<Globals> {
+    let pid = libc::c_long::from(i32::try_from(std::process::id())?);
+    // SAFETY: plain system calls that return a new descriptor or an error.
+    let raw: [(&'static str, i32); 4] = unsafe {
+        [
+            (global::OPS_EVENT, libc::eventfd(0, libc::EFD_CLOEXEC)),
+            (global::OPS_EPOLL, libc::epoll_create1(libc::EPOLL_CLOEXEC)),
+            (
+                global::OPS_TIMER,
+                libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC),
+            ),
+            (
+                global::OPS_PIDFD,
+                i32::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).unwrap_or(-1),
+            ),
+        ]
+    };
+    // SAFETY: each descriptor was just made and has no other owner.
+    let descriptors: Vec<(&'static str, OwnedFd)> = raw
+        .into_iter()
+        .filter(|(_, fd)| *fd >= 0)
+        .map(|(name, fd)| (name, unsafe { OwnedFd::from_raw_fd(fd) }))
+        .collect();
+    let mut ebpf = load_object(ObjectFile::Calibrate, globals, |_| {})?;
+    load_program(&mut ebpf, btf, "calibrate", Hook::TaskIterator)?;
+    let map = ebpf
+        .map_mut("DESCRIPTORS")
+        .context("map DESCRIPTORS is missing")?;
+    let mut wanted = Array::<_, u32>::try_from(map)?;
+    for (index, (_, fd)) in descriptors.iter().enumerate() {
+        wanted.set(u32::try_from(index)?, u32::try_from(fd.as_raw_fd())?, 0)?;
+    }
+    run_iterator(&mut ebpf, "calibrate")?;
+    let map = ebpf
+        .map("OPERATIONS")
+        .context("map OPERATIONS is missing")?;
+    let found = Array::<_, u64>::try_from(map)?;
+    let mut operations = Globals::new();
+    for (index, (name, _)) in descriptors.iter().enumerate() {
+        let address = found.get(&u32::try_from(index)?, 0)?;
+        if address == 0 {
+            bail!("the kernel's file operations could not be learned");
+        }
+        operations.push((name, address));
+    }
+    Ok(operations)
+}

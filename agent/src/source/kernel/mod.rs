@@ -1,0 +1,292 @@
+//! The kernel, through eBPF: loads the programs, reads their rings and maps, carries out orders.
+//!
+//! Dropping the source detaches everything: nothing is pinned, so nothing outlives the process
+//! either way.
+
+mod btf;
+mod live;
+mod load;
+mod object;
+mod process;
+mod rules;
+mod slots;
+mod sockets;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{HashMap as KernelHash, MapData, PerCpuArray, RingBuf},
+};
+use aya_log::EbpfLogger;
+use whyslow_abi::{
+    connection::ConnectionState,
+    loss::LossReason,
+    plain_bytes, read_plain,
+    record::{LifecycleKind, LifecycleRecord, RecordHeader, RecordKind},
+    thread::Adoption,
+};
+use whyslow_engine::{
+    input::Input,
+    output::{Command, Query},
+};
+
+use self::{rules::Verdict, slots::SlotMap, sockets::SocketTable};
+use super::{Feature, KernelOptions, Source, WatchRules};
+
+/// How long a reading of the socket tables is good for, when live waits are looked up.
+const SOCKETS_FRESH: Duration = Duration::from_millis(500);
+
+/// A connection's state as a map value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct ConnectionValue(ConnectionState);
+
+// SAFETY: plain integers (`whyslow_abi::Plain`).
+unsafe impl aya::Pod for ConnectionValue {}
+
+/// The kernel side, running.
+pub struct KernelSource {
+    // Declared first: programs are detached before maps are unmapped.
+    ebpf: Ebpf,
+    records: RingBuf<MapData>,
+    signals: RingBuf<MapData>,
+    connections: KernelHash<MapData, u64, ConnectionValue>,
+    descriptors: KernelHash<MapData, u64, u64>,
+    targets: KernelHash<MapData, u32, u32>,
+    losses: PerCpuArray<MapData, u64>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    slots: SlotMap,
+    /// Slot of each watched thread.
+    threads: HashMap<u32, u32>,
+    /// Of which process, read when.
+    sockets: Option<(u32, Instant, Arc<SocketTable>)>,
+    rules: WatchRules,
+    features: Vec<Feature>,
+}
+
+impl KernelSource {
+    /// Loads and attaches the programs, and takes stock of what runs.
+    ///
+    /// # Errors
+    /// The kernel or the privileges do not allow it, or a process named by the rules is not there.
+    pub fn start(options: KernelOptions) -> anyhow::Result<Self> {
+        let stock = rules::take_stock(&options.rules)?;
+        let load::Loaded { mut ebpf, features } = load::load(&options)?;
+        let threads = take(&mut ebpf, "THREADS")?;
+        let aya::maps::Map::Array(threads) = threads else {
+            anyhow::bail!("map THREADS is not an array");
+        };
+        let mut this = Self {
+            slots: SlotMap::new(&threads, options.max_threads)?,
+            records: take(&mut ebpf, "RECORDS")?.try_into()?,
+            signals: take(&mut ebpf, "SIGNALS")?.try_into()?,
+            connections: take(&mut ebpf, "CONNECTIONS")?.try_into()?,
+            descriptors: take(&mut ebpf, "DESCRIPTORS")?.try_into()?,
+            targets: take(&mut ebpf, "TARGETS")?.try_into()?,
+            losses: take(&mut ebpf, "LOSSES")?.try_into()?,
+            logger: EbpfLogger::init(&mut ebpf)
+                .inspect_err(|error| tracing::debug!("no log lines from the programs: {error}"))
+                .ok(),
+            threads: HashMap::new(),
+            sockets: None,
+            rules: options.rules,
+            features,
+            ebpf,
+        };
+        this.carry_out(&stock)?;
+        Ok(this)
+    }
+
+    /// Runs the adoption pass for a verdict.
+    fn carry_out(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
+        let wanted = [
+            (Adoption::Watch, &verdict.watch),
+            (Adoption::Candidate, &verdict.candidates),
+            (Adoption::Drop, &verdict.drop),
+        ];
+        let mut set = Vec::new();
+        for (action, pids) in wanted {
+            for pid in pids {
+                self.targets
+                    .insert(*pid, action as u32, 0)
+                    .with_context(|| format!("choose process {pid}"))?;
+                set.push(*pid);
+            }
+        }
+        if set.is_empty() {
+            return Ok(());
+        }
+        let result = load::run_iterator(&mut self.ebpf, "adopt");
+        for pid in set {
+            // Each was inserted above; one that is gone does no harm.
+            let _ = self.targets.remove(&pid);
+        }
+        result
+    }
+
+    /// The socket tables as seen by a process, at most [`SOCKETS_FRESH`] old.
+    fn sockets_of(&mut self, pid: u32) -> Arc<SocketTable> {
+        match &self.sockets {
+            Some((of, read, table)) if *of == pid && read.elapsed() < SOCKETS_FRESH => {
+                Arc::clone(table)
+            }
+            _ => {
+                let table = Arc::new(SocketTable::of(pid));
+                self.sockets = Some((pid, Instant::now(), Arc::clone(&table)));
+                table
+            }
+        }
+    }
+
+    /// Keeps track of which slot a thread has.
+    fn note(&mut self, bytes: &[u8]) {
+        let Some(header) = read_plain::<RecordHeader>(bytes) else {
+            return;
+        };
+        if header.kind != RecordKind::Lifecycle as u32 {
+            return;
+        }
+        let Some(record) = read_plain::<LifecycleRecord>(bytes) else {
+            return;
+        };
+        match LifecycleKind::try_from(record.event) {
+            Ok(LifecycleKind::Exit | LifecycleKind::Exec) => {
+                self.threads.remove(&header.tid);
+            }
+            Ok(_) if record.slot != u32::MAX => {
+                self.threads.insert(header.tid, record.slot);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
+    ebpf.take_map(name)
+        .with_context(|| format!("map {name} is missing"))
+}
+
+/// What this kernel and these privileges allow: loads everything for a moment.
+#[must_use]
+pub fn probe_features() -> Vec<Feature> {
+    let options = KernelOptions {
+        max_threads: 16,
+        max_connections: 16,
+        ring_bytes: 4096,
+        ..KernelOptions::default()
+    };
+    match load::load(&options) {
+        Ok(loaded) => loaded.features,
+        Err(error) => vec![Feature {
+            name: "core".to_owned(),
+            available: false,
+            reason: format!("{error:#}"),
+        }],
+    }
+}
+
+impl Source for KernelSource {
+    fn drain(&mut self, into: &mut Vec<Input>, limit: usize) -> anyhow::Result<bool> {
+        let start = into.len();
+        // Signals and ends first: they are few, and nothing may delay them.
+        for which in [0, 1] {
+            loop {
+                if into.len() - start >= limit {
+                    return Ok(true);
+                }
+                let ring = if which == 0 {
+                    &mut self.signals
+                } else {
+                    &mut self.records
+                };
+                let Some(item) = ring.next() else { break };
+                let bytes = item.to_vec();
+                drop(item);
+                self.note(&bytes);
+                into.push(Input::Record(bytes));
+            }
+        }
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        Ok(false)
+    }
+
+    fn answer(&mut self, query: &Query) -> Option<Input> {
+        match query {
+            Query::Connection { id } => {
+                let state = self.connections.get(id, 0).ok();
+                let state = state.map(|state| plain_bytes(&state.0).to_vec());
+                Some(Input::Connection { id: *id, state })
+            }
+            Query::Thread { tid } => self.sample_thread(*tid),
+            Query::Process { pid } => Some(Input::Process {
+                pid: *pid,
+                fact: process::fact(*pid),
+            }),
+            Query::Path { pid, fd, inode } => {
+                let same = process::descriptor_inode(*pid, *fd) == Some(*inode);
+                let path = same.then(|| process::descriptor(*pid, *fd)).flatten();
+                Some(Input::Path {
+                    pid: *pid,
+                    fd: *fd,
+                    inode: *inode,
+                    path,
+                })
+            }
+        }
+    }
+
+    fn obey(&mut self, command: &Command) -> anyhow::Result<()> {
+        match command {
+            Command::ForgetConnection { id, pid, fd } => {
+                let _ = self.connections.remove(id);
+                let key = u64::from(*pid) << 32 | u64::from(fd.cast_unsigned());
+                // The descriptor may have been used anew.
+                if self.descriptors.get(&key, 0).is_ok_and(|of| of == *id) {
+                    let _ = self.descriptors.remove(&key);
+                }
+                Ok(())
+            }
+            Command::WatchFamily { pid } => self.carry_out(&rules::family(*pid, &self.rules)),
+            Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),
+        }
+    }
+
+    fn sample_thread(&mut self, tid: u32) -> Option<Input> {
+        let slot = self
+            .threads
+            .get(&tid)
+            .and_then(|index| self.slots.read(*index));
+        let slot = slot.filter(|slot| slot.tid == tid);
+        let wait = slot
+            .as_ref()
+            .and_then(|slot| live::current_wait(slot, &mut |pid| self.sockets_of(pid)));
+        let slot = slot.as_ref().map(|slot| plain_bytes(slot).to_vec());
+        Some(Input::Thread { tid, slot, wait })
+    }
+
+    fn losses(&mut self) -> Option<Input> {
+        let counters = (0..LossReason::COUNT)
+            .map(|reason| {
+                let values = self.losses.get(&u32::try_from(reason).ok()?, 0).ok()?;
+                Some(values.iter().sum())
+            })
+            .collect::<Option<Vec<u64>>>()?;
+        Some(Input::Losses(counters))
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        crate::host::monotonic_ns()
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        self.features.clone()
+    }
+}

@@ -1,0 +1,211 @@
+//! Which processes are watched: the user's rules against what runs.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{process, sockets::SocketTable};
+use crate::source::WatchRules;
+
+/// A process as far as rules look at it.
+struct Subject {
+    pid: u32,
+    comm: String,
+    cgroup: String,
+    /// Inode numbers of its listening sockets.
+    listeners: Vec<u64>,
+    ports: Vec<u16>,
+}
+
+/// What to do with processes that run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Watch at once.
+    pub watch: Vec<u32>,
+    /// Watch as soon as they serve HTTP.
+    pub candidates: Vec<u32>,
+    /// Never.
+    pub drop: Vec<u32>,
+}
+
+/// Looks at processes, with one read of each network namespace's tables.
+#[derive(Default)]
+struct Observer {
+    tables: HashMap<Option<std::path::PathBuf>, SocketTable>,
+}
+
+impl Observer {
+    fn look(&mut self, pid: u32) -> Option<Subject> {
+        let fact = process::fact(pid)?;
+        let namespace = std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+        let table = self
+            .tables
+            .entry(namespace)
+            .or_insert_with(|| SocketTable::of(pid));
+        let listeners = table.listeners(&process::sockets(pid));
+        let ports = listeners
+            .iter()
+            .filter_map(|inode| table.get(*inode).map(|socket| socket.local_port))
+            .filter(|port| *port != 0)
+            .collect();
+        Some(Subject {
+            pid,
+            comm: fact.comm,
+            cgroup: fact.cgroup,
+            listeners,
+            ports,
+        })
+    }
+}
+
+fn below(cgroup: &str, rules: &[String]) -> bool {
+    rules.iter().any(|rule| {
+        let rule = rule.trim_end_matches('/');
+        cgroup
+            .strip_prefix(rule)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+impl Subject {
+    fn excluded(&self, rules: &WatchRules) -> bool {
+        self.pid == std::process::id()
+            || rules.exclude_pids.contains(&self.pid)
+            || rules.exclude_comms.contains(&self.comm)
+            || self
+                .ports
+                .iter()
+                .any(|port| rules.exclude_ports.contains(port))
+            || below(&self.cgroup, &rules.exclude_cgroups)
+    }
+
+    fn chosen(&self, rules: &WatchRules) -> bool {
+        rules.comms.contains(&self.comm)
+            || self.ports.iter().any(|port| rules.ports.contains(port))
+            || below(&self.cgroup, &rules.cgroups)
+    }
+}
+
+/// Takes stock of everything that runs.
+///
+/// # Errors
+/// A process that was named by id does not exist.
+pub fn take_stock(rules: &WatchRules) -> anyhow::Result<Verdict> {
+    let mut named = HashSet::new();
+    for pid in &rules.pids {
+        if process::fact(*pid).is_none() {
+            anyhow::bail!("process {pid} does not exist\nhint: list processes with: ps -e");
+        }
+        named.extend(process::tree(*pid));
+    }
+    let mut observer = Observer::default();
+    let mut verdict = Verdict::default();
+    for pid in process::all() {
+        let Some(subject) = observer.look(pid) else {
+            continue;
+        };
+        if subject.excluded(rules) {
+            continue;
+        }
+        if named.contains(&pid) || subject.chosen(rules) {
+            verdict.watch.push(pid);
+        } else if rules.discovers() && !subject.listeners.is_empty() {
+            verdict.candidates.push(pid);
+        }
+    }
+    Ok(verdict)
+}
+
+/// A process has called `listen`.
+#[must_use]
+pub fn judge(pid: u32, rules: &WatchRules) -> Verdict {
+    let mut verdict = Verdict::default();
+    let Some(subject) = Observer::default().look(pid) else {
+        return verdict;
+    };
+    if subject.excluded(rules) {
+        verdict.drop.push(pid);
+    } else if subject.chosen(rules) {
+        verdict.watch.push(pid);
+    } else if rules.discovers() {
+        // The thread that called is a candidate already; its siblings are not.
+        verdict.candidates.push(pid);
+    }
+    verdict
+}
+
+/// A process serves HTTP: it, and every process that shares one of its listening sockets (the
+/// pre-forking parent and its other children).
+#[must_use]
+pub fn family(pid: u32, rules: &WatchRules) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut observer = Observer::default();
+    let Some(subject) = observer.look(pid) else {
+        return verdict;
+    };
+    if subject.excluded(rules) {
+        verdict.drop.push(pid);
+        return verdict;
+    }
+    verdict.watch.push(pid);
+    for other in process::all() {
+        // The first process may hold sockets on behalf of all services.
+        if other == pid || other == 1 {
+            continue;
+        }
+        let Some(other) = observer.look(other) else {
+            continue;
+        };
+        let shares = other
+            .listeners
+            .iter()
+            .any(|inode| subject.listeners.contains(inode));
+        if shares && !other.excluded(rules) {
+            verdict.watch.push(other.pid);
+        }
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_groups_match_whole_components() {
+        let rules = vec!["/system.slice/web.service".to_owned()];
+        assert!(below("/system.slice/web.service", &rules));
+        assert!(below("/system.slice/web.service/worker", &rules));
+        assert!(!below("/system.slice/web.service2", &rules));
+        assert!(!below("/", &rules));
+    }
+
+    #[test]
+    fn exclusion_wins() {
+        let subject = Subject {
+            pid: 5,
+            comm: "gunicorn".to_owned(),
+            cgroup: "/".to_owned(),
+            listeners: vec![1],
+            ports: vec![8000],
+        };
+        let mut rules = WatchRules {
+            ports: vec![8000],
+            ..WatchRules::default()
+        };
+        assert!(subject.chosen(&rules) && !subject.excluded(&rules));
+        rules.exclude_comms.push("gunicorn".to_owned());
+        assert!(subject.excluded(&rules));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_told() {
+        let rules = WatchRules {
+            pids: vec![u32::MAX - 1],
+            ..WatchRules::default()
+        };
+        let error = take_stock(&rules).unwrap_err().to_string();
+        assert!(
+            error.contains("does not exist") && error.contains("hint:"),
+            "{error}"
+        );
+    }
+}
