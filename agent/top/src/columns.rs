@@ -90,7 +90,7 @@ const ROUTES: [Column; 9] = [
     number("P99", 7, 0, "99 % were faster"),
     number("ERR", 5, 50, "5xx and unanswered since the start"),
     number("WORK", 5, 0, "share of all routes' worker time"),
-    number("FLY", 4, 100, "in flight now"),
+    number("INFL", 4, 100, "in flight now"),
     text("ACCOUNTS", Width::Flex(4), 0, "where its time went"),
     text("ROUTE", Width::Flex(6), 0, "method and path template"),
 ];

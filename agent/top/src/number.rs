@@ -11,14 +11,14 @@ pub(crate) fn duration(ns: u64) -> String {
     }
     for (unit, size) in UNITS {
         let value = ns as f64 / size;
-        let digits = three_digits(value);
         // 999.6 µs would read "1000 µs": the next unit says it better.
-        if (digits.len() <= 4 && digits != "1000") || unit == "s" {
-            return if unit == "ns" {
-                format!("{ns} ns")
+        if value < 999.5 {
+            let digits = if unit == "ns" {
+                ns.to_string()
             } else {
-                format!("{digits} {unit}")
+                three_digits(value)
             };
+            return format!("{digits} {unit}");
         }
     }
     String::new()
@@ -29,7 +29,7 @@ fn long_duration(seconds: u64) -> String {
     match (hours, days) {
         (0, _) => format!("{minutes}m {:02}s", seconds % 60),
         (_, 0) => format!("{hours}h {:02}m", minutes % 60),
-        _ if days < 1000 => format!("{days}d {:02}h", hours % 24),
+        _ if days < 100 => format!("{days}d {:02}h", hours % 24),
         _ => format!("{days}d"),
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Theme {
     pub(crate) colour: bool,
     /// Draw in grey: the data is old.
     pub(crate) stale: bool,
+    /// Somebody is at the keys: titles name the key that shows their list.
+    pub(crate) keys: bool,
 }
 
 impl Theme {
@@ -83,14 +85,16 @@ impl Theme {
         Self {
             colour,
             stale: false,
+            keys: true,
         }
     }
 
-    /// Without colours.
+    /// For text that is read elsewhere: without colours and keys.
     pub(crate) const fn plain() -> Self {
         Self {
             colour: false,
             stale: false,
+            keys: false,
         }
     }
 

@@ -61,10 +61,13 @@ pub(crate) async fn settle(connector: &Connector, options: &Options) -> anyhow::
     loop {
         let snapshot = agent.poll().await.with_context(cannot)?;
         model.apply(Update::Snapshot(Box::new(snapshot)), begin.elapsed());
-        if Instant::now() >= end {
+        let now = Instant::now();
+        // A rate needs two answers, however slow the first one was.
+        if now >= end && (model.rate_per_s.is_some() || options.settle.is_zero()) {
             return Ok(model);
         }
-        sleep_until(end.min(Instant::now() + options.interval)).await;
+        let next = now + options.interval;
+        sleep_until(if now < end { next.min(end) } else { next }).await;
     }
 }
 

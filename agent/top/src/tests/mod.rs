@@ -1,1 +1,7 @@
-//! Tests of the whole view.
+//! Tests of the whole view: screens, keys, and a real server.
+
+mod agent;
+mod fixture;
+mod keys;
+mod screens;
+mod styles;

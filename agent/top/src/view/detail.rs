@@ -16,7 +16,7 @@ use crate::{
     number::{count, duration, rate, share},
     palette::{Family, Theme},
     rows::{Key, request_line, since, target_text},
-    text::{clean, width},
+    text::{Cut, clean, fit, width},
 };
 
 /// Title and lines.
@@ -71,24 +71,10 @@ impl Page {
             "request",
             &clean(&request_line(&started.method, &started.target)),
         );
-        self.add("route", &clean(&started.route));
-        self.add("host", &clean(&started.host));
-        self.add("client", &clean(&started.client));
-        let worker = format!(
-            "pid {}, tid {}, {}",
-            started.pid,
-            started.tid,
-            clean(&started.comm)
-        );
-        self.add("worker", &worker);
-        self.add("id", &clean(&started.request_id));
         self.add(
-            "started",
-            &started.start_time.as_ref().map(rfc3339).unwrap_or_default(),
+            "age",
+            &format!("{}, {}", duration(request.age_ns), clean(&request.phase)),
         );
-        self.add("age", &duration(request.age_ns));
-        self.add("phase", &clean(&request.phase));
-        self.add("binding", &clean(&request.binding));
         let mut now = account_name(&request.account);
         if let Some(ns) = since(request.since_ns, now_ns) {
             now += &format!(" for {}", duration(ns));
@@ -102,6 +88,22 @@ impl Page {
                 .map(target_text)
                 .unwrap_or_default(),
         );
+        self.add("route", &clean(&started.route));
+        let worker = format!(
+            "pid {}, tid {}, {}",
+            started.pid,
+            started.tid,
+            clean(&started.comm)
+        );
+        self.add("worker", &worker);
+        self.add("binding", &clean(&request.binding));
+        self.add("client", &clean(&started.client));
+        self.add("host", &clean(&started.host));
+        self.add(
+            "started",
+            &started.start_time.as_ref().map(rfc3339).unwrap_or_default(),
+        );
+        self.add("id", &clean(&started.request_id));
         self.ledger(&request.ledger, request.age_ns, None);
     }
 
@@ -213,7 +215,7 @@ impl Page {
             figures += &format!("{text:>8}");
         }
         figures += &format!("{:>6}{:>8} ", share(part), count(entry.count));
-        let name = account_name(&entry.account);
+        let name = fit(&account_name(&entry.account), 17, Cut::End);
         let indent = 17_usize.saturating_sub(width(&name));
         let used = 18 + figures.chars().count();
         let room = usize::from(self.columns).saturating_sub(used + 1).min(40);

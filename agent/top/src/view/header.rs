@@ -138,23 +138,22 @@ fn state(model: &Model) -> String {
     words.join(" ")
 }
 
-/// "182 req/s · 12 in flight · 12.3k finished · loss: ring_full 12".
+/// "182 req/s · 12 in flight · loss: ring_full 12 · 12.3k finished": what must not be cut off on a
+/// narrow screen comes first.
 pub(crate) fn figures(model: &Model, theme: Theme) -> Line {
     let Some(snapshot) = &model.snapshot else {
         return Line::default();
     };
     let status = snapshot.info.status.clone().unwrap_or_default();
     let per_s = model.rate_per_s.map_or_else(|| "?".to_owned(), rate);
-    let text = format!(
-        "{per_s} req/s · {} in flight · {} finished · ",
-        status.requests_in_flight,
-        count(status.requests_finished)
-    );
+    let text = format!("{per_s} req/s · {} in flight · ", status.requests_in_flight);
     let mut line = Line::from(Span::styled(text, theme.text()));
     match losses(&snapshot.info.losses) {
         Some(text) => line.push_span(Span::styled(format!("loss: {text}"), theme.alarm())),
         None => line.push_span(Span::styled("no loss", theme.text())),
     }
+    let finished = format!(" · {} finished", count(status.requests_finished));
+    line.push_span(Span::styled(finished, theme.text()));
     line
 }
 

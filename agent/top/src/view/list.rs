@@ -120,16 +120,15 @@ fn title(
     buffer: &mut Buffer,
 ) {
     let sorting = model.ui.tables[list.index()].sorting;
-    let focused = model.ui.focus == list;
-    let name_text = format!(
-        "{}{} {}",
-        if focused { "▸" } else { " " },
-        list.index() + 1,
-        name(list)
-    );
+    let focused = theme.keys && model.ui.focus == list;
+    let name_text = match (theme.keys, focused) {
+        (false, _) => name(list).to_owned(),
+        (true, true) => format!("▸{} {}", list.index() + 1, name(list)),
+        (true, false) => format!(" {} {}", list.index() + 1, name(list)),
+    };
     let mut text = match rows.len() {
-        n if n > room && room > 0 => format!(" {}-{} of {n}", first + 1, (first + room).min(n)),
-        n => format!(" {n}"),
+        n if n > room && room > 0 => format!(": {}-{} of {n}", first + 1, (first + room).min(n)),
+        n => format!(": {n}"),
     };
     let arrow = if sorting.is_descending() {
         '▼'

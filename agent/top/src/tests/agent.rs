@@ -1,0 +1,293 @@
+//! The view against a real gRPC server, that goes away and comes back.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tonic::{
+    Request, Response, Status,
+    codegen::tokio_stream::Stream,
+    transport::{Endpoint, Server, server::TcpIncoming},
+};
+use whyslow_proto::v1::{
+    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest,
+    RoutesResponse, SubscribeRequest, WorkersRequest, WorkersResponse,
+    whyslow_server::{Whyslow, WhyslowServer},
+};
+
+use super::fixture::{screen, snapshot};
+use crate::{
+    Connector, Options,
+    client::{Agent, Update, follow},
+    model::{Link, Model},
+    script,
+};
+
+/// Limit of every wait of these tests.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Answers with the fixture; counts what it was asked; wants a token if it has one.
+#[derive(Clone, Default)]
+struct Fake {
+    asked: Arc<AtomicU64>,
+    token: Option<&'static str>,
+}
+
+impl Fake {
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let Some(token) = self.token else {
+            return Ok(());
+        };
+        let given = request
+            .metadata()
+            .get("authorization")
+            .and_then(|v| v.to_str().ok());
+        if given == Some(format!("Bearer {token}").as_str()) {
+            return Ok(());
+        }
+        Err(Status::unauthenticated("no valid token"))
+    }
+}
+
+#[tonic::async_trait]
+impl Whyslow for Fake {
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        _: Request<SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        Err(Status::unimplemented("the view does not subscribe"))
+    }
+
+    async fn in_flight(
+        &self,
+        request: Request<InFlightQuery>,
+    ) -> Result<Response<InFlightResponse>, Status> {
+        self.check(&request)?;
+        Ok(Response::new(snapshot().in_flight))
+    }
+
+    async fn routes(
+        &self,
+        request: Request<RoutesRequest>,
+    ) -> Result<Response<RoutesResponse>, Status> {
+        self.check(&request)?;
+        let window_s = f64::from(request.get_ref().window_s);
+        Ok(Response::new(RoutesResponse {
+            window_s,
+            ..snapshot().routes
+        }))
+    }
+
+    async fn workers(
+        &self,
+        request: Request<WorkersRequest>,
+    ) -> Result<Response<WorkersResponse>, Status> {
+        self.check(&request)?;
+        Ok(Response::new(snapshot().workers))
+    }
+
+    async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        self.check(&request)?;
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut info = snapshot().info;
+        info.status.as_mut().unwrap().requests_finished += asked;
+        Ok(Response::new(info))
+    }
+}
+
+/// A server that runs until it is told to end.
+struct Running {
+    address: SocketAddr,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Port 0: any free one.
+    fn start(address: SocketAddr, fake: Fake) -> Self {
+        let incoming = TcpIncoming::bind(address).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let (end, ended) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let server = Server::builder().add_service(WhyslowServer::new(fake));
+            let ended = async move { ended.await.unwrap_or(()) };
+            server
+                .serve_with_incoming_shutdown(incoming, ended)
+                .await
+                .unwrap();
+        });
+        Self { address, end, task }
+    }
+
+    async fn stop(self) {
+        self.end.send(()).unwrap();
+        timeout(LIMIT, self.task).await.unwrap().unwrap();
+    }
+
+    fn connector(&self) -> Connector {
+        let address = self.address;
+        Connector::new("test", move || async move {
+            Ok(Endpoint::from_shared(format!("http://{address}"))?
+                .connect()
+                .await?)
+        })
+    }
+}
+
+fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Applies updates until the state is as wanted.
+async fn until(
+    model: &mut Model,
+    updates: &mut mpsc::Receiver<Update>,
+    wanted: impl Fn(&Model) -> bool,
+) {
+    let begin = tokio::time::Instant::now();
+    let reach = async {
+        while !wanted(model) {
+            let update = updates.recv().await.unwrap();
+            model.apply(update, begin.elapsed());
+        }
+    };
+    timeout(LIMIT, reach)
+        .await
+        .expect("the state was not reached in time");
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_away_and_comes_back() {
+    let server = Running::start(anywhere(), Fake::default());
+    let address = server.address;
+    let connector = server.connector();
+    let mut model = Model::new(connector.label(), &Options::default(), Duration::ZERO);
+    let (intervals, interval) = watch::channel(Duration::from_millis(10));
+    let (sender, mut updates) = mpsc::channel(2);
+    let task = tokio::spawn(follow(connector, 30, interval, sender));
+
+    until(&mut model, &mut updates, |m| m.rate_per_s.is_some()).await;
+    assert_eq!(
+        model.snapshot.as_ref().unwrap().routes.window_s,
+        30.0,
+        "the window is asked for"
+    );
+    assert!(screen(&mut model, (80, 24)).contains("GET /report"));
+
+    server.stop().await;
+    until(&mut model, &mut updates, |m| {
+        matches!(m.link, Link::Lost { .. })
+    })
+    .await;
+    let lost = screen(&mut model, (80, 24));
+    assert!(lost.contains("agent lost, reconnecting"), "{lost}");
+    assert!(lost.contains("GET /report"), "the last data stays:\n{lost}");
+
+    let server = Running::start(address, Fake::default());
+    until(&mut model, &mut updates, |m| m.link == Link::Live).await;
+    assert!(!screen(&mut model, (80, 24)).contains("agent lost"));
+
+    drop(updates);
+    timeout(LIMIT, task)
+        .await
+        .expect("it ends when nobody listens")
+        .unwrap();
+    drop(intervals);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_shorter_interval_counts_at_once() {
+    let server = Running::start(anywhere(), Fake::default());
+    let (intervals, interval) = watch::channel(Duration::from_secs(3600));
+    let (sender, mut updates) = mpsc::channel(2);
+    let task = tokio::spawn(follow(server.connector(), 0, interval, sender));
+    let first = timeout(LIMIT, updates.recv()).await.unwrap();
+    assert!(matches!(first, Some(Update::Snapshot(_))));
+    intervals.send(Duration::from_millis(10)).unwrap();
+    let second = timeout(LIMIT, updates.recv())
+        .await
+        .expect("not only after an hour");
+    assert!(matches!(second, Some(Update::Snapshot(_))));
+    drop(updates);
+    timeout(LIMIT, task).await.unwrap().unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_snapshot() {
+    let server = Running::start(anywhere(), Fake::default());
+    let options = Options {
+        settle: Duration::from_millis(50),
+        interval: Duration::from_millis(10),
+        ..Options::default()
+    };
+    let settled = timeout(LIMIT, script::settle(&server.connector(), &options))
+        .await
+        .unwrap();
+    let model = settled.unwrap();
+    assert!(model.rate_per_s.is_some(), "more than one answer was taken");
+    let text = script::text(&model, 100);
+    assert!(
+        text.contains("127.0.0.1:5432") && text.contains("net.upstream 82 %"),
+        "{text}"
+    );
+
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_snapshot_without_an_agent_is_an_error() {
+    let server = Running::start(anywhere(), Fake::default());
+    let connector = server.connector();
+    server.stop().await;
+    let error = timeout(LIMIT, script::settle(&connector, &Options::default()))
+        .await
+        .unwrap();
+    let text = format!("{:#}", error.unwrap_err());
+    assert!(text.starts_with("ask the agent (test)"), "{text}");
+}
+
+#[tokio::test]
+async fn the_token_is_sent() {
+    let fake = Fake {
+        token: Some("open sesame"),
+        ..Fake::default()
+    };
+    let server = Running::start(anywhere(), fake);
+    let with = |token: Option<&str>| server.connector().with_token(token.map(str::to_owned));
+    let agent = Agent::connect(&with(Some("open sesame")), 0).await.unwrap();
+    agent.poll().await.unwrap();
+    for wrong in [None, Some("sesame")] {
+        let agent = Agent::connect(&with(wrong), 0).await.unwrap();
+        let error = agent.poll().await.unwrap_err().to_string();
+        assert!(
+            error.contains("refuses") && error.contains("hint:"),
+            "{error}"
+        );
+    }
+    let error = Agent::connect(&with(Some("line\nbreak")), 0)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("token") && !error.contains("break"),
+        "{error}"
+    );
+    assert!(!format!("{:?}", with(Some("secret"))).contains("secret"));
+    server.stop().await;
+}

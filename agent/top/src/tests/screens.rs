@@ -1,0 +1,325 @@
+//! Whole screens, compared with the files in `tests/screens`.
+//!
+//! `WHYSLOW_UPDATE_SCREENS=1 cargo test -p whyslow-top` writes the files anew; read the difference
+//! before it is committed.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::fixture::{
+    at_keys, empty, file, model, model_of, peer, press, process, request, route, screen, snapshot,
+    terminal, with_losses, worker,
+};
+use crate::{
+    Options, Pane,
+    client::{Snapshot, Update},
+    model::Model,
+    script, view,
+};
+
+const USUAL: (u16, u16) = (80, 24);
+/// Bytes of a stranger: colours, a title, a bell, C1 controls, bidi, line ends.
+const HOSTILE: &str = "/\x1b[31mred\x1b]0;owned\x07\u{9b}2J\u{202e}gpj\r\n\t\u{200b}";
+
+fn compare(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/screens")
+        .join(name);
+    if std::env::var_os("WHYSLOW_UPDATE_SCREENS").is_some() {
+        fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(
+        expected, actual,
+        "{name} differs:\n--- expected\n{expected}--- actual\n{actual}"
+    );
+}
+
+fn compare_screen(name: &str, model: &mut Model, size: (u16, u16)) {
+    let text = screen(model, size);
+    assert_eq!(text.lines().count(), usize::from(size.1));
+    compare(name, &text);
+}
+
+#[test]
+fn overview() {
+    compare_screen("overview_80x24.txt", &mut model(), USUAL);
+    compare_screen("overview_120x40.txt", &mut model(), (120, 40));
+    compare_screen("overview_40x12.txt", &mut model(), (40, 12));
+}
+
+#[test]
+fn each_list_alone() {
+    for (key, name) in [("1", "in_flight"), ("2", "routes"), ("3", "workers")] {
+        let mut model = model();
+        press(&mut model, key);
+        compare_screen(&format!("{name}_80x24.txt"), &mut model, USUAL);
+        compare_screen(&format!("{name}_120x40.txt"), &mut model, (120, 40));
+        compare_screen(&format!("{name}_40x12.txt"), &mut model, (40, 12));
+    }
+}
+
+#[test]
+fn the_pane_option_is_the_first_list() {
+    let options = Options {
+        pane: Pane::Workers,
+        ..Options::default()
+    };
+    let mut chosen = Model::new("local", &options, Duration::ZERO);
+    chosen.apply(Update::Snapshot(Box::new(snapshot())), Duration::ZERO);
+    let mut pressed = model();
+    press(&mut pressed, "3");
+    let below_header = |text: String| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        below_header(screen(&mut chosen, USUAL)),
+        below_header(screen(&mut pressed, USUAL))
+    );
+}
+
+#[test]
+fn nothing_yet() {
+    compare_screen("connecting_80x24.txt", &mut empty(), USUAL);
+    let mut refused = empty();
+    refused.apply(
+        Update::Lost("connection refused\nhint: start it".to_owned()),
+        Duration::ZERO,
+    );
+    compare_screen("refused_80x24.txt", &mut refused, USUAL);
+    compare_screen("empty_80x24.txt", &mut model_of(Snapshot::default()), USUAL);
+}
+
+#[test]
+fn lost_agent_keeps_the_last_data() {
+    let mut lost = model();
+    lost.apply(
+        Update::Lost("connection reset".to_owned()),
+        Duration::from_secs(3),
+    );
+    lost.apply(
+        Update::Lost("connection refused".to_owned()),
+        Duration::from_secs(4),
+    );
+    let terminal = terminal(&mut lost, USUAL, at_keys(), Duration::from_secs(10));
+    compare(
+        "lost_80x24.txt",
+        &view::to_text(terminal.backend().buffer()),
+    );
+}
+
+#[test]
+fn paused_data_stands_still() {
+    let mut model = model();
+    press(&mut model, "p");
+    let before = screen(&mut model, USUAL);
+    model.apply(Update::Snapshot(Box::default()), Duration::from_secs(3));
+    assert_eq!(screen(&mut model, USUAL), before);
+    compare("paused_80x24.txt", &before);
+    press(&mut model, " ");
+    model.apply(Update::Snapshot(Box::default()), Duration::from_secs(4));
+    assert!(screen(&mut model, USUAL).contains("no request in flight"));
+}
+
+#[test]
+fn losses_are_named() {
+    let mut model = model_of(with_losses(snapshot()));
+    compare_screen("losses_80x24.txt", &mut model, USUAL);
+    press(&mut model, "i");
+    compare_screen("info_80x24.txt", &mut model, USUAL);
+}
+
+#[test]
+fn filters() {
+    let mut model = model();
+    press(&mut model, "/cart");
+    compare_screen("filter_typing_80x24.txt", &mut model, USUAL);
+    press(&mut model, "\n");
+    compare_screen("filter_80x24.txt", &mut model, USUAL);
+    press(&mut model, "/zzz\n");
+    compare_screen("filter_nothing_80x24.txt", &mut model, USUAL);
+}
+
+#[test]
+fn helps() {
+    let mut model = model();
+    press(&mut model, "?");
+    compare_screen("help_80x24.txt", &mut model, USUAL);
+    compare_screen("help_40x12.txt", &mut model, (40, 12));
+    press(&mut model, "G");
+    compare_screen("help_end_40x12.txt", &mut model, (40, 12));
+}
+
+#[test]
+fn details() {
+    for (keys, name) in [
+        ("1\n", "request"),
+        ("2\n", "route"),
+        ("3j\n", "worker"),
+        ("3jj\n", "worker_busy"),
+    ] {
+        let mut model = model();
+        press(&mut model, keys);
+        compare_screen(&format!("detail_{name}_80x24.txt"), &mut model, USUAL);
+    }
+}
+
+#[test]
+fn a_finished_request_stays_as_last_seen() {
+    let mut model = model();
+    press(&mut model, "1\n");
+    let mut later = snapshot();
+    later.in_flight.requests.remove(0);
+    model.apply(Update::Snapshot(Box::new(later)), Duration::from_secs(3));
+    compare_screen("detail_request_gone_80x24.txt", &mut model, USUAL);
+}
+
+#[test]
+fn more_rows_than_room() {
+    let mut many = snapshot();
+    many.in_flight.requests = (0..30)
+        .map(|i| {
+            request(
+                5000 + i,
+                &format!("/item/{i}"),
+                900 - u64::from(i),
+                ("sleep", 4, None),
+            )
+        })
+        .collect();
+    let mut model = model_of(many);
+    compare_screen("many_80x24.txt", &mut model, USUAL);
+    press(&mut model, "G");
+    compare_screen("many_end_80x24.txt", &mut model, USUAL);
+}
+
+#[test]
+fn too_small() {
+    compare_screen("too_small_30x5.txt", &mut model(), (30, 5));
+    for size in [(0, 0), (1, 1), (39, 10), (40, 9), (3, 50)] {
+        screen(&mut model(), size);
+    }
+}
+
+#[test]
+fn every_size_is_drawn() {
+    let mut views = Vec::new();
+    for keys in ["", "1", "2", "3", "?", "i", "\n", "2\n", "3\n", "/x"] {
+        let mut model = model_of(with_losses(snapshot()));
+        press(&mut model, keys);
+        views.push(model);
+    }
+    for width in (40..140).step_by(7) {
+        for height in [10, 11, 12, 15, 16, 17, 24, 36, 50] {
+            for model in &mut views {
+                screen(model, (width, height));
+            }
+        }
+    }
+}
+
+fn hostile() -> Snapshot {
+    let mut hostile = snapshot();
+    let long = format!("/日本語/{}", "very-long-part/".repeat(40));
+    hostile.in_flight.requests = vec![
+        request(1, HOSTILE, 900, ("net.upstream", 5, Some(peer(HOSTILE)))),
+        request(
+            2,
+            &long,
+            800,
+            ("disk.read", 5, Some(file(&format!("/srv{long}end.db")))),
+        ),
+        request(3, "/ok", 700, (HOSTILE, 5, Some(process(9, HOSTILE)))),
+    ];
+    for request in &mut hostile.in_flight.requests {
+        let started = request.started.as_mut().unwrap();
+        for field in [&mut started.host, &mut started.client, &mut started.comm] {
+            HOSTILE.clone_into(field);
+        }
+        started.method = format!("GE\x1bT{}", started.tid);
+        HOSTILE.clone_into(&mut request.phase);
+        HOSTILE.clone_into(&mut request.binding);
+        HOSTILE.clone_into(&mut request.ledger[0].account);
+    }
+    hostile.routes.routes = vec![
+        route("GET", HOSTILE, 11_000, &[(HOSTILE, 100), ("cpu", 50)]),
+        route("GET", &long, 5000, &[("cpu", 50)]),
+        route(HOSTILE, "/🦀/{id}", 3000, &[]),
+    ];
+    hostile.workers.workers = vec![worker(1, (HOSTILE, 3, HOSTILE), 0.5, HOSTILE)];
+    HOSTILE.clone_into(&mut hostile.workers.workers[0].comm);
+    HOSTILE.clone_into(&mut hostile.workers.workers[0].state);
+    hostile = with_losses(hostile);
+    HOSTILE.clone_into(&mut hostile.info.losses[0].reason);
+    HOSTILE.clone_into(&mut hostile.info.features[1].reason);
+    let status = hostile.info.status.as_mut().unwrap();
+    HOSTILE.clone_into(&mut status.kernel);
+    HOSTILE.clone_into(&mut status.version);
+    hostile
+}
+
+fn assert_harmless(text: &str) {
+    let bad = |c: &char| (c.is_control() && *c != '\n') || "\u{202e}\u{200b}".contains(*c);
+    assert_eq!(text.chars().find(bad), None, "{text}");
+}
+
+#[test]
+fn no_escape_of_a_stranger_gets_through() {
+    let mut shown = String::new();
+    for keys in [
+        "", "1", "2", "3", "i", "\n", "2\n", "3\n", "/\x07\n", "1j\n", "1jj\n",
+    ] {
+        let mut model = model_of(hostile());
+        press(&mut model, keys);
+        // Cells are looked at, not the text that ratatui would send: it filters by itself.
+        for size in [(200, 50), USUAL] {
+            let text = screen(&mut model, size);
+            assert_harmless(&text);
+            shown += &text;
+        }
+    }
+    assert!(
+        shown.contains("\\x1b[31mred"),
+        "the escape is shown as text"
+    );
+    let mut lost = model_of(hostile());
+    lost.apply(Update::Lost(HOSTILE.to_owned()), Duration::from_secs(3));
+    assert_harmless(&screen(&mut lost, USUAL));
+    assert_harmless(&script::text(&model_of(hostile()), 100));
+    let mut model = model_of(hostile());
+    compare_screen("hostile_120x40.txt", &mut model, (120, 40));
+    press(&mut model, "1\n");
+    compare_screen("hostile_detail_80x24.txt", &mut model, USUAL);
+    press(&mut model, "\x1bjj\n");
+    compare_screen("long_detail_80x24.txt", &mut model, USUAL);
+}
+
+#[test]
+fn once_as_text() {
+    compare("once_100.txt", &script::text(&model(), 100));
+    compare(
+        "once_60.txt",
+        &script::text(&model_of(with_losses(snapshot())), 60),
+    );
+    compare(
+        "once_empty_100.txt",
+        &script::text(&model_of(Snapshot::default()), 100),
+    );
+    for line in script::text(&model(), 100).lines() {
+        assert!(crate::text::width(line) <= 100, "{line}");
+    }
+}
+
+#[test]
+fn once_as_json() {
+    let line = script::json_line(Some(&with_losses(snapshot())));
+    assert_eq!(line.matches('\n').count(), 1);
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["inFlight", "info", "routes", "workers"]);
+    assert_eq!(value["inFlight"]["requests"][0]["ageNs"], "12400000000");
+    assert_eq!(
+        value["routes"]["routes"][0]["ledger"][0]["account"],
+        "net.upstream"
+    );
+    assert_eq!(value["workers"]["workers"][1]["waitText"], "127.0.0.1:5432");
+    assert_eq!(value["info"]["losses"][1]["count"], "12345");
+}
