@@ -4,6 +4,8 @@
 //! `source` gets inputs, `pipeline` owns the engine, `sink` gives events away, `cli` is the command
 //! line. The way is one: no stage calls back into an earlier one.
 
+pub mod cli;
+pub mod config;
 pub mod host;
 pub mod pipeline;
 pub mod sink;

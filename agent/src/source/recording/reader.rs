@@ -9,7 +9,7 @@ use std::{
 
 use whyslow_abi::{ABI_VERSION, read_plain, record::RecordHeader};
 use whyslow_engine::{
-    input::Input,
+    input::{Input, Settings},
     output::{Command, Query},
 };
 
@@ -247,6 +247,12 @@ impl ReplaySource {
             last_ns,
             ended: false,
         }
+    }
+
+    /// Settings of the engine that it was recorded with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.reader.header().settings
     }
 
     fn next(&mut self) -> Option<Input> {

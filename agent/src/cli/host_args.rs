@@ -1,0 +1,291 @@
+//! Options of every subcommand that loads the programs itself: what to watch, and limits.
+
+use std::path::Path;
+
+use clap::Args;
+use whyslow_engine::input::Settings;
+
+use super::{Context, duration};
+use crate::{
+    host,
+    source::{KernelOptions, WatchRules},
+};
+
+/// Capability numbers, from `include/uapi/linux/capability.h`.
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_PERFMON: u64 = 1 << 38;
+const CAP_BPF: u64 = 1 << 39;
+
+/// What to watch, and limits.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct HostArgs {
+    /// Watch these processes only (and their children)
+    #[arg(
+        long,
+        value_name = "PID",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    pid: Vec<u32>,
+    /// Watch processes of this name only
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    comm: Vec<String>,
+    /// Watch processes that listen on this TCP port only
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    port: Vec<u16>,
+    /// Watch processes in this control group (and below) only
+    #[arg(
+        long,
+        value_name = "PATH",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    cgroup: Vec<String>,
+    /// Never watch these processes
+    #[arg(
+        long,
+        value_name = "PID",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    exclude_pid: Vec<u32>,
+    /// Never watch processes of this name
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    exclude_comm: Vec<String>,
+    /// Never watch processes that listen on this TCP port
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    exclude_port: Vec<u16>,
+    /// Never watch processes in this control group (or below)
+    #[arg(
+        long,
+        value_name = "PATH",
+        value_delimiter = ',',
+        help_heading = "What to watch"
+    )]
+    exclude_cgroup: Vec<String>,
+    /// Route template, tried before the built-in rules: '/shop/{name}/item/{id}'; repeatable
+    #[arg(
+        long = "route-rule",
+        value_name = "TEMPLATE",
+        help_heading = "Requests"
+    )]
+    routes: Vec<String>,
+    /// Keep the values of query strings (they may hold secrets)
+    #[arg(long, help_heading = "Requests")]
+    show_query: bool,
+    /// Shortest wait kept with a request, such as 1ms
+    #[arg(long, value_name = "DURATION", help_heading = "Requests")]
+    wait_floor: Option<String>,
+    /// Routes kept at the most; more are summed as "(other)"
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_routes: Option<usize>,
+    /// Requests in flight kept at the most
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_in_flight: Option<usize>,
+    /// Threads watched at the most
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_threads: Option<u32>,
+    /// Connections followed at the most
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_connections: Option<u32>,
+    /// Bytes of the ring buffer; a power of two, at least 4096
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    ring_bytes: Option<u32>,
+}
+
+impl HostArgs {
+    /// Options of the kernel side: flags, else the configuration, else the defaults.
+    pub(super) fn kernel_options(&self, context: &Context) -> anyhow::Result<KernelOptions> {
+        let config = &context.config;
+        let defaults = KernelOptions::default();
+        let rules = WatchRules {
+            pids: either(&self.pid, &config.pid),
+            comms: either(&self.comm, &config.comm),
+            ports: either(&self.port, &config.port),
+            cgroups: either(&self.cgroup, &config.cgroup),
+            exclude_pids: either(&self.exclude_pid, &config.exclude_pid),
+            exclude_comms: either(&self.exclude_comm, &config.exclude_comm),
+            exclude_ports: either(&self.exclude_port, &config.exclude_port),
+            exclude_cgroups: either(&self.exclude_cgroup, &config.exclude_cgroup),
+        };
+        for pid in &rules.pids {
+            if !Path::new(&format!("/proc/{pid}")).exists() {
+                anyhow::bail!(
+                    "no process has the id {pid}\nhint: pgrep -a NAME finds it; --comm NAME watches by name"
+                );
+            }
+        }
+        let ring_bytes = self
+            .ring_bytes
+            .or(config.ring_bytes)
+            .unwrap_or(defaults.ring_bytes);
+        if !ring_bytes.is_power_of_two() || ring_bytes < 4096 {
+            anyhow::bail!(
+                "a ring of {ring_bytes} bytes is not possible\nhint: --ring-bytes takes a power of two from 4096, such as 8388608"
+            );
+        }
+        let wait_floor_ns =
+            match self.wait_floor.as_ref().or(config.wait_floor.as_ref()) {
+                Some(text) => duration::nanoseconds(duration::parse(text).map_err(|error| {
+                    anyhow::anyhow!("wait floor: {error}\nhint: --wait-floor 1ms")
+                })?),
+                None => defaults.wait_floor_ns,
+            };
+        Ok(KernelOptions {
+            rules,
+            ring_bytes,
+            max_threads: positive(
+                "--max-threads",
+                self.max_threads
+                    .or(config.max_threads)
+                    .unwrap_or(defaults.max_threads),
+            )?,
+            max_connections: positive(
+                "--max-connections",
+                self.max_connections
+                    .or(config.max_connections)
+                    .unwrap_or(defaults.max_connections),
+            )?,
+            wait_floor_ns,
+        })
+    }
+
+    /// Settings of the engine, started now.
+    pub(super) fn settings(&self, context: &Context) -> Settings {
+        let config = &context.config;
+        let defaults = host::settings();
+        Settings {
+            show_query: self.show_query || config.show_query.unwrap_or(false),
+            route_rules: either(&self.routes, &config.routes),
+            max_routes: self
+                .max_routes
+                .or(config.max_routes)
+                .unwrap_or(defaults.max_routes),
+            max_in_flight: self
+                .max_in_flight
+                .or(config.max_in_flight)
+                .unwrap_or(defaults.max_in_flight),
+            ..defaults
+        }
+    }
+}
+
+/// What was said on the command line, else in the file.
+fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }.to_vec()
+}
+
+fn positive(name: &str, value: u32) -> anyhow::Result<u32> {
+    anyhow::ensure!(
+        value > 0,
+        "{name} 0 leaves no room\nhint: leave it out for the default"
+    );
+    Ok(value)
+}
+
+/// Whether programs can be loaded by this process.
+pub(super) fn is_privileged() -> bool {
+    let capabilities = host::capabilities();
+    let both = CAP_BPF | CAP_PERFMON;
+    capabilities & CAP_SYS_ADMIN != 0 || capabilities & both == both
+}
+
+/// An error unless programs can be loaded.
+pub(super) fn require_privileges(command: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        is_privileged(),
+        "loading eBPF programs needs root (or CAP_BPF and CAP_PERFMON)\nhint: sudo whyslow {command}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::GlobalArgs, config::Config};
+
+    fn context(config: Config) -> Context {
+        Context {
+            global: GlobalArgs {
+                socket: None,
+                connect: None,
+                token_file: None,
+                config: None,
+                log: None,
+            },
+            config,
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let context = context(Config {
+            port: vec![80],
+            comm: vec!["uwsgi".to_owned()],
+            max_threads: Some(7),
+            ring_bytes: Some(4096),
+            ..Config::default()
+        });
+        let args = HostArgs {
+            port: vec![8000],
+            max_threads: Some(9),
+            wait_floor: Some("2ms".to_owned()),
+            ..HostArgs::default()
+        };
+        let options = args.kernel_options(&context).unwrap();
+        assert_eq!(options.rules.ports, [8000]);
+        assert_eq!(options.rules.comms, ["uwsgi"]);
+        assert_eq!((options.max_threads, options.ring_bytes), (9, 4096));
+        assert_eq!(options.wait_floor_ns, 2_000_000);
+    }
+
+    #[test]
+    fn impossible_values_are_refused_with_a_hint() {
+        let context = context(Config::default());
+        for args in [
+            HostArgs {
+                pid: vec![u32::MAX],
+                ..HostArgs::default()
+            },
+            HostArgs {
+                ring_bytes: Some(5000),
+                ..HostArgs::default()
+            },
+            HostArgs {
+                ring_bytes: Some(2048),
+                ..HostArgs::default()
+            },
+            HostArgs {
+                max_threads: Some(0),
+                ..HostArgs::default()
+            },
+            HostArgs {
+                wait_floor: Some("soon".to_owned()),
+                ..HostArgs::default()
+            },
+        ] {
+            let error = args.kernel_options(&context).unwrap_err().to_string();
+            assert!(error.contains("\nhint: "), "{error}");
+        }
+    }
+}

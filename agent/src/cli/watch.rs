@@ -1,0 +1,123 @@
+//! `whyslow watch`: prints an agent's events until enough, Ctrl-C, or a closed pipe.
+
+use std::{io, time::Duration};
+
+use clap::Args;
+use tokio::io::{Interest, unix::AsyncFd};
+use whyslow_proto::v1;
+
+use super::{
+    Context,
+    connect::{self, Client, Target},
+    output_args::OutputArgs,
+    runtime,
+    signals::Stop,
+};
+use crate::sink::{
+    filter::Filter,
+    printer::{PrintEnd, Printer},
+};
+
+/// Pause between two attempts to reach a lost agent.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Print requests as they finish
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    whyslow watch --min-duration 500ms\n  \
+    whyslow watch --status 5xx,none --route '/api/*'\n  \
+    whyslow watch --fields startTime,route,wallNs,ledger.account\n  \
+    whyslow watch --json | jq 'select(.requestFinished.status == 500)'\n\n\
+    It begins with what is in flight. Columns: time of the begin, wall time, status (--- for none), \
+    method and route, the accounts with most time, process/thread and its name.")]
+pub(super) struct WatchArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Wait for the agent when it is not there or goes away
+    #[arg(long)]
+    reconnect: bool,
+}
+
+pub(super) fn run(context: &Context, args: WatchArgs) -> anyhow::Result<()> {
+    let request = args.output.subscription();
+    // What is wrong with the filter is said even when no agent is there to say it.
+    Filter::try_from(&request)
+        .map_err(|error| anyhow::anyhow!("{error}\nhint: whyslow watch --help shows the values"))?;
+    let mut printer = args.output.printer(io::stdout())?;
+    let target = Target::of(context)?;
+    let token = connect::token(context, &target)?;
+    runtime()?.block_on(async {
+        let mut stop = Stop::new()?;
+        tokio::select! {
+            () = stop.wait() => Ok(()),
+            () = output_closed() => Ok(()),
+            ended = async {
+                loop {
+                    let ended = match connect::client(&target, token.as_ref()).await {
+                        Ok(client) => follow(client, &target, &request, &mut printer).await,
+                        Err(error) => Err(error),
+                    };
+                    match ended {
+                        Err(error) if args.reconnect && !error.is::<PrintEnd>() => {
+                            let text = format!("{error:#}");
+                            let line = text.lines().next().unwrap_or_default();
+                            eprintln!("whyslow: {line}; trying again");
+                            tokio::time::sleep(RETRY).await;
+                        }
+                        ended => break ended,
+                    }
+                }
+            } => match ended {
+                Err(error) if error.is::<PrintEnd>() => Ok(()),
+                ended => ended,
+            },
+        }
+    })
+}
+
+/// Prints one subscription until it ends, which is an error: the agent went away.
+async fn follow<W: io::Write>(
+    mut client: Client,
+    target: &Target,
+    request: &v1::SubscribeRequest,
+    printer: &mut Printer<W>,
+) -> anyhow::Result<()> {
+    let mut events = client
+        .subscribe(request.clone())
+        .await
+        .map_err(|status| connect::call_error(target, &status))?
+        .into_inner();
+    loop {
+        // Whatever is there is printed at once; when there is nothing more, it is flushed.
+        let next = tokio::select! {
+            biased;
+            next = events.message() => next,
+            () = std::future::ready(()) => {
+                printer.flush()?;
+                events.message().await
+            }
+        };
+        match next.map_err(|status| connect::call_error(target, &status))? {
+            Some(event) => printer.print(&event)?,
+            None => {
+                printer.flush()?;
+                anyhow::bail!(
+                    "the agent at {target} has stopped\nhint: --reconnect waits for it to come back"
+                );
+            }
+        }
+    }
+}
+
+/// Resolves when standard output is a pipe that nobody reads any more. Without it, that would be
+/// noticed at the next line only, which may never come.
+async fn output_closed() {
+    let closed = async {
+        let output = AsyncFd::with_interest(io::stdout(), Interest::ERROR).ok()?;
+        output.ready(Interest::ERROR).await.ok().map(|_| ())
+    };
+    // A file or a terminal cannot be polled, and is not closed by others.
+    if closed.await.is_none() {
+        std::future::pending().await
+    }
+}

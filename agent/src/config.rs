@@ -1,0 +1,188 @@
+//! The configuration file: TOML with the names of the flags (`-` becomes `_`). A flag wins over it.
+//!
+//! Unknown keys are errors: a misspelt exclusion must not silently watch what it should not.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// Read when it is there and no other was named.
+pub const DEFAULT_PATH: &str = "/etc/whyslow.toml";
+
+/// What a file may say. Everything is optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Unix socket of the agent.
+    pub socket: Option<PathBuf>,
+    /// TCP address to serve on as well.
+    pub listen: Option<SocketAddr>,
+    /// File with the token for TCP.
+    pub token_file: Option<PathBuf>,
+    /// Log filter.
+    pub log: Option<String>,
+    /// Watch these processes.
+    pub pid: Vec<u32>,
+    /// Watch processes of these names.
+    pub comm: Vec<String>,
+    /// Watch processes that listen on these TCP ports.
+    pub port: Vec<u16>,
+    /// Watch processes in these control groups.
+    pub cgroup: Vec<String>,
+    /// Never these.
+    pub exclude_pid: Vec<u32>,
+    /// Never these.
+    pub exclude_comm: Vec<String>,
+    /// Never these.
+    pub exclude_port: Vec<u16>,
+    /// Never these.
+    pub exclude_cgroup: Vec<String>,
+    /// Route templates, tried in order before the built-in ones.
+    pub routes: Vec<String>,
+    /// Keep query values in targets.
+    pub show_query: Option<bool>,
+    /// Routes kept at the most.
+    pub max_routes: Option<usize>,
+    /// Requests in flight kept at the most.
+    pub max_in_flight: Option<usize>,
+    /// Threads watched at the most.
+    pub max_threads: Option<u32>,
+    /// Connections followed at the most.
+    pub max_connections: Option<u32>,
+    /// Bytes of the ring buffer; a power of two.
+    pub ring_bytes: Option<u32>,
+    /// Shortest wait kept with a request: "1ms".
+    pub wait_floor: Option<String>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {error}\nhint: check --config and the file's permissions", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is not as it should be.
+    #[error("{path}:{line}: {message}\nhint: keys have the names of the flags, see whyslow agent --help", path = .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `path`, or the default file if there is one.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let (path, required) = match path {
+            Some(path) => (path, true),
+            None => (Path::new(DEFAULT_PATH), false),
+        };
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(ConfigError::Read {
+                path: path.to_owned(),
+                error,
+            }),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.as_bytes().get(..start).unwrap_or_default();
+            ConfigError::Content {
+                path: path.to_owned(),
+                line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+                message: error.message().replace('\n', " "),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(Path::new("/etc/w.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn all_keys() {
+        let config = parse(
+            r#"
+            socket = "/run/a.sock"
+            listen = "127.0.0.1:7878"
+            token_file = "/etc/token"
+            log = "debug"
+            pid = [1]
+            comm = ["gunicorn"]
+            port = [8000]
+            cgroup = ["/web"]
+            exclude_pid = [2]
+            exclude_comm = ["nginx"]
+            exclude_port = [80]
+            exclude_cgroup = ["/batch"]
+            routes = ["/shop/{name}"]
+            show_query = true
+            max_routes = 10
+            max_in_flight = 20
+            max_threads = 30
+            max_connections = 40
+            ring_bytes = 4096
+            wait_floor = "2ms"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.port, [8000]);
+        assert_eq!(config.show_query, Some(true));
+        assert_eq!(config.listen.unwrap().port(), 7878);
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        for (text, line, part) in [
+            ("pid = [1]\nexclude_pit = [2]\n", 2, "exclude_pit"),
+            ("\n\nport = [99999]\n", 3, "99999"),
+            ("pid = \"x\"\n", 1, "invalid type"),
+            ("pid = [1\n", 2, ""),
+            ("listen = \"nowhere\"\n", 1, ""),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(
+                error.starts_with(&format!("/etc/w.toml:{line}: ")) && error.contains(part),
+                "{text:?}: {error}"
+            );
+            assert_eq!(error.lines().count(), 2, "{error}");
+            assert!(error.contains("\nhint: "));
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let error = Config::load(Some(Path::new("/nonexistent/w.toml"))).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot read the configuration /nonexistent/w.toml")
+        );
+    }
+}
