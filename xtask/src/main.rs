@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod build;
+mod demo;
 mod ebpf;
 mod place;
 mod run;
@@ -34,6 +35,8 @@ enum Task {
     Build(build::Args),
     /// Copy the built program to PREFIX/bin
     Install(build::InstallArgs),
+    /// Start a real application under load and open the live view on it (as root)
+    Demo(demo::Args),
     /// Set up and check everything: format, lints, unit, live and virtual machine tests
     Test(test::Args),
     /// Measure what watching costs
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf(args) => ebpf::run(&args),
         Task::Build(args) => build::run(&args),
         Task::Install(args) => build::install(&args),
+        Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(args),
         Task::VmTest(args) => vm::run(args),

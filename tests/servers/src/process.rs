@@ -45,17 +45,18 @@ impl StopSignal {
     }
 }
 
-/// A running process; dropping it ends it and all of its process group.
+/// A running process; dropping it ends it, and all of its process group if it has its own.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     child: Child,
     stop: StopSignal,
-    log: PathBuf,
+    /// None: at the terminal, and in a process group that is not its own.
+    log: Option<PathBuf>,
 }
 
 impl Process {
-    /// Starts `command` with no input and its output in `log`.
+    /// Starts `command` in a process group of its own, with no input and its output in `log`.
     ///
     /// # Errors
     /// When the log cannot be made or the program cannot be started.
@@ -64,21 +65,27 @@ impl Process {
         let error_out = out.try_clone().context("share the log")?;
         let mut command = command;
         command.stdin(Stdio::null()).stdout(out).stderr(error_out);
-        Self::start_as_is(name, command, stop, log)
+        Self::spawn(name, command, stop, Some(log.to_path_buf()))
     }
 
-    /// Starts `command` with the input and output that it already has; `log` is where its output
-    /// goes, if it goes to a file.
+    /// Starts `command` at the terminal: in our own process group, with our input and output, so
+    /// that it may use the screen and hears of a Ctrl-C itself.
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start_as_is(
+    pub fn start_in_foreground(name: &str, command: Command, stop: StopSignal) -> Result<Self> {
+        Self::spawn(name, command, stop, None)
+    }
+
+    fn spawn(
         name: &str,
         mut command: Command,
         stop: StopSignal,
-        log: &Path,
+        log: Option<PathBuf>,
     ) -> Result<Self> {
-        command.process_group(0);
+        if log.is_some() {
+            command.process_group(0);
+        }
         die_with_this_process(&mut command, stop);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = fork_on_lasting_thread(command)?
@@ -87,7 +94,7 @@ impl Process {
             name: name.to_owned(),
             child,
             stop,
-            log: log.to_path_buf(),
+            log,
         })
     }
 
@@ -124,7 +131,11 @@ impl Process {
     #[must_use]
     pub fn log_tail(&self) -> String {
         const LINES: usize = 20;
-        let text = fs::read(&self.log).unwrap_or_default();
+        let text = self
+            .log
+            .as_ref()
+            .and_then(|log| fs::read(log).ok())
+            .unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].join("\n")
@@ -166,7 +177,8 @@ impl Process {
             drop(self.wait(GRACE));
         }
         // What is left of its group: a worker that did not hear of the end, or all of it.
-        drop(send(-pid, libc::SIGKILL));
+        let target = if self.log.is_some() { -pid } else { pid };
+        drop(send(target, libc::SIGKILL));
         drop(self.child.wait());
     }
 }

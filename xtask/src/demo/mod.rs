@@ -1,0 +1,127 @@
+//! `cargo xtask demo`: a real application under load, and the live view on it.
+//!
+//! Everything runs on free loopback ports, with its files in one temporary folder. Whatever ends
+//! the demo (the view is left, Ctrl-C, an error, even SIGKILL) ends all that it started.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use whyslow_servers::{Demo, Process, Scratch, StopSignal, wait_until, wait_until_ready};
+
+use crate::{build, run, setup};
+
+mod load;
+mod signals;
+
+use load::Load;
+
+/// Options of `cargo xtask demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print one snapshot of the view and leave; so it is without a terminal, too
+    #[arg(long)]
+    once: bool,
+}
+
+/// How many answered requests make a snapshot worth seeing.
+const WARM_UP: u64 = 300;
+
+/// Sets up, builds, starts everything and shows the view.
+///
+/// # Errors
+/// When something is missing, does not build, does not start or ends too early.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure!(
+        run::is_root(),
+        "eBPF programs are loaded as root\nhint: sudo --preserve-env cargo xtask demo"
+    );
+    setup::ensure()?;
+    let whyslow = build::build("release")?;
+    signals::catch()?;
+
+    let scratch = Scratch::new("demo")?;
+    eprintln!("starting PostgreSQL, Redis and gunicorn (2 workers of 4 threads)");
+    let demo = Demo::start(scratch.path(), |options| {
+        options
+            .worker_class("gthread")
+            .workers(2)
+            .threads(4)
+            .arg("--keep-alive=75")
+    })?;
+    eprintln!("the shop is at http://127.0.0.1:{}/", demo.gunicorn.port);
+    let socket = scratch.path().join("whyslow.sock");
+    let agent = start_agent(&whyslow, &socket, scratch.path())?;
+    let load = Load::start(demo.gunicorn.port);
+    let once = args.once || !io::stdout().is_terminal() || !io::stdin().is_terminal();
+    let shown = warm_up(&load, &agent).and_then(|()| show(&whyslow, &socket, once, &agent));
+    let (answered, failed) = (load.answered(), load.failed());
+    drop(load);
+    let ended = agent.ended();
+    drop((agent, demo, scratch));
+    shown?;
+    ensure!(ended.is_none(), "the agent ended by itself");
+    eprintln!("the demo asked {answered} requests, {failed} failed; all is ended");
+    Ok(())
+}
+
+fn start_agent(whyslow: &Path, socket: &Path, dir: &Path) -> Result<Process> {
+    let mut command = Command::new(whyslow);
+    command.arg("agent").arg("--socket").arg(socket);
+    let log = dir.join("agent.log");
+    let agent = Process::start("the agent", command, StopSignal::Terminate, &log)?;
+    wait_until_ready(&agent, Duration::from_secs(30), || {
+        UnixStream::connect(socket).is_ok()
+    })?;
+    Ok(agent)
+}
+
+/// Waits until there is something to see.
+fn warm_up(load: &Load, agent: &Process) -> Result<()> {
+    let interrupted = || signals::asked_to_end() || agent.ended().is_some();
+    wait_until(
+        Duration::from_secs(60),
+        "the first answers of the application",
+        || interrupted() || load.answered() >= WARM_UP,
+    )?;
+    still_well(agent)
+}
+
+fn still_well(agent: &Process) -> Result<()> {
+    if let Some(status) = agent.ended() {
+        bail!(
+            "the agent ended ({status}); it printed:\n{}",
+            agent.log_tail()
+        );
+    }
+    ensure!(!signals::asked_to_end(), "interrupted");
+    Ok(())
+}
+
+/// Opens the view, or prints it once.
+fn show(whyslow: &Path, socket: &Path, once: bool, agent: &Process) -> Result<()> {
+    let mut command = Command::new(whyslow);
+    command.arg("top").arg("--socket").arg(socket);
+    if once {
+        command.arg("--once");
+    }
+    let top = Process::start_in_foreground("whyslow top", command, StopSignal::Terminate)?;
+    let status = wait_for_end(&top, agent)?;
+    ensure!(status.success(), "whyslow top failed ({status})");
+    Ok(())
+}
+
+/// The view survives a lost agent, so only its own end, or a signal to us, ends the wait.
+fn wait_for_end(top: &Process, agent: &Process) -> Result<ExitStatus> {
+    const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+    wait_until(LONG, "the view to be left", || {
+        top.ended().is_some() || signals::asked_to_end()
+    })?;
+    match top.ended() {
+        Some(status) => Ok(status),
+        None => still_well(agent).and_then(|()| top.ended().context("the view runs on")),
+    }
+}
