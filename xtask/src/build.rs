@@ -49,7 +49,6 @@ pub(crate) fn build(profile: &str) -> Result<PathBuf> {
         "--profile",
         profile,
     ]);
-    command.env("WHYSLOW_EBPF_DIR", place::ebpf_objects());
     run::run(&mut command)?;
     let folder = if profile == "dev" { "debug" } else { profile };
     let binary = place::target().join(folder).join("whyslow");

@@ -113,7 +113,7 @@ fn lints() -> Result<Counts> {
         "-D",
         "warnings",
     ]);
-    Ok(check(with_objects(&mut command)))
+    Ok(check(&mut command))
 }
 
 fn unit() -> Result<Counts> {
@@ -125,7 +125,7 @@ fn unit() -> Result<Counts> {
         "whyslow-tests",
         "--no-fail-fast",
     ]);
-    let seen = tee(with_objects(&mut command))?;
+    let seen = tee(&mut command)?;
     Ok(of_cargo_test(&seen.lines, seen.success))
 }
 
@@ -147,7 +147,7 @@ fn live() -> Result<Counts> {
     command
         .args(["--", "--test-threads=1"])
         .env("WHYSLOW_BIN", place::binary());
-    let seen = tee(with_objects(&mut command))?;
+    let seen = tee(&mut command)?;
     Ok(of_cargo_test(&seen.lines, seen.success))
 }
 
@@ -160,11 +160,6 @@ fn vm() -> Result<Counts> {
         .current_dir(place::root());
     let seen = tee(&mut command)?;
     Ok(of_vm_test(&seen.lines, seen.success))
-}
-
-/// The same objects for every call: another value would make cargo build the agent again.
-fn with_objects(command: &mut Command) -> &mut Command {
-    command.env("WHYSLOW_EBPF_DIR", place::ebpf_objects())
 }
 
 #[cfg(test)]
