@@ -1,8 +1,35 @@
 //! The one file that knows all stages: decode, timeline, protocol, attribution, routes, workers.
+//!
+//! An input is decoded here and handed to its handler in `pipeline/`: each handler changes the
+//! tables and appends outputs. Nothing is kept anywhere else.
+
+mod begin;
+mod connection;
+mod end;
+mod finish;
+mod head;
+mod lifecycle;
+mod tables;
+mod tick;
+mod views;
+
+use std::collections::VecDeque;
 
 use crate::{
+    decode::{self, Record},
+    hash::{FastMap, mix},
     input::{Input, Settings},
-    output::{InFlight, Output, Route, Worker},
+    losses::{Losses, reason},
+    output::{Event, EventKind, Output, RequestFinished, RequestId, Route, WorkerEnded},
+    routes::Routes,
+    timeline::{
+        ThreadKey,
+        connections::Connections,
+        polls::Polls,
+        processes::Processes,
+        signals::Signals,
+        threads::{Sample, Threads},
+    },
 };
 
 /// Figures of all routes over a window.
@@ -29,64 +56,177 @@ pub struct Stats {
     pub processes: u32,
 }
 
+/// A finished request that waits for the paths of files it waited on.
+#[derive(Debug)]
+struct Held {
+    finished: RequestFinished,
+    end_ns: u64,
+    /// Index of the wait, descriptor, inode number.
+    paths: Vec<(usize, i32, u64)>,
+}
+
+/// The end of a thread, told when its open requests are settled.
+#[derive(Debug)]
+struct PendingEnd {
+    time_ns: u64,
+    ended: WorkerEnded,
+}
+
 /// See the crate's own page.
 #[derive(Debug)]
 pub struct Engine {
-    _settings: Settings,
+    settings: Settings,
+    losses: Losses,
+    threads: Threads,
+    processes: Processes,
+    connections: Connections,
+    signals: Signals,
+    routes: Routes,
+    polls: Polls,
+    held: Vec<Held>,
+    /// Requests whose process or thread ended: connection, serial number.
+    endings: Vec<(u64, u64)>,
+    pending_ends: Vec<PendingEnd>,
+    /// Threads and processes that ended, and when, oldest first.
+    ended: VecDeque<(u64, u32, ThreadKey)>,
+    /// Threads whose record numbers have a gap.
+    gaps: Vec<u32>,
+    paths: FastMap<(u32, u64), String>,
+    serial: u64,
+    ring_full_epoch: u64,
+    requests_finished: u64,
+    now_ns: u64,
 }
 
 impl Engine {
     /// An engine that has seen nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { _settings: settings }
+        Self {
+            routes: Routes::new(
+                &settings.route_rules,
+                settings.max_routes,
+                settings.start_ns,
+            ),
+            now_ns: settings.start_ns,
+            settings,
+            losses: Losses::default(),
+            threads: Threads::default(),
+            processes: Processes::default(),
+            connections: Connections::default(),
+            signals: Signals::default(),
+            polls: Polls::default(),
+            held: Vec::new(),
+            endings: Vec::new(),
+            pending_ends: Vec::new(),
+            ended: VecDeque::new(),
+            gaps: Vec::new(),
+            paths: FastMap::default(),
+            serial: 0,
+            ring_full_epoch: 0,
+            requests_finished: 0,
+        }
     }
 
     /// Takes one input; appends what follows from it to `out`.
-    pub fn step(&mut self, _input: Input, _out: &mut Vec<Output>) {}
-
-    /// Requests in flight, oldest first. `now_ns`: monotonic.
-    #[must_use]
-    pub fn in_flight(&self, _now_ns: u64) -> Vec<InFlight> {
-        Vec::new()
+    pub fn step(&mut self, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Record(bytes) => self.record(&bytes, out),
+            Input::Connection { id, state } => self.looked_up(id, state.as_deref(), out),
+            Input::Thread { tid, slot, wait } => {
+                let sample = slot.map(|bytes| decode::slot(&bytes));
+                match sample {
+                    Some(Ok((slot, state))) => {
+                        self.sampled(tid, Some(Sample::new(&slot, state, wait)));
+                    }
+                    Some(Err(_)) => self.losses.add(reason::UNKNOWN_RECORD, 1, 0),
+                    None => self.sampled(tid, None),
+                }
+            }
+            Input::Process { pid, fact } => self.process_fact(pid, fact),
+            Input::Path {
+                pid, inode, path, ..
+            } => self.path_found(pid, inode, path, out),
+            Input::Losses(counters) => {
+                if self.losses.kernel(&counters) {
+                    self.ring_full_epoch += 1;
+                }
+            }
+            Input::Tick { now_ns } => self.tick(now_ns, out),
+        }
     }
 
-    /// Threads whose slots the outside should read (as `Input::Thread`) before `in_flight`.
-    #[must_use]
-    pub fn in_flight_threads(&self) -> Vec<u32> {
-        Vec::new()
+    fn record(&mut self, bytes: &[u8], out: &mut Vec<Output>) {
+        let record = match decode::record(bytes) {
+            Ok(record) => record,
+            Err(_) => {
+                self.losses.add(reason::UNKNOWN_RECORD, 1, 0);
+                return;
+            }
+        };
+        let header = *record.header();
+        if let Record::Lifecycle(lifecycle) = &record {
+            self.before_lifecycle(lifecycle);
+        }
+        self.note_sequence(&header);
+        match &record {
+            Record::Begin(begin) => self.begin(begin, out),
+            Record::Piece(piece) => self.piece(piece, out),
+            Record::End(end) => self.end(end, out),
+            Record::Lifecycle(lifecycle) => self.lifecycle(lifecycle, out),
+            Record::Signal(signal) => self.signals.note(signal),
+        }
     }
 
-    /// Threads whose slots the outside should read (as `Input::Thread`) before `workers`.
-    #[must_use]
-    pub fn worker_threads(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
-    /// Threads of processes that served at least one request, by pid and tid.
-    #[must_use]
-    pub fn workers(&self, _now_ns: u64) -> Vec<Worker> {
-        Vec::new()
-    }
-
-    /// Figures by route over the last `window_s` seconds (0: 60, at most 600).
-    #[must_use]
-    pub fn routes(&self, _now_ns: u64, _window_s: u32) -> RoutesView {
-        RoutesView::default()
+    /// The inputs are at their end (a recording): gives up what is open.
+    pub fn finish(&mut self, out: &mut Vec<Output>) {
+        self.settle_endings(u64::MAX, out);
+        let mut open: Vec<(u64, u64)> = self
+            .connections
+            .iter_open()
+            .map(|(id, request)| (request.serial, id))
+            .collect();
+        open.sort_unstable();
+        for (_, id) in open {
+            self.give_up(id, self.now_ns, out);
+        }
+        self.release_held(out);
+        self.tell_pending_ends(out);
+        self.losses.tell(self.now_ns, out);
     }
 
     /// Losses since the start by reason; reasons without a loss are left out.
     #[must_use]
     pub fn losses(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
+        self.losses.totals()
     }
-
-    /// The inputs are at their end (a recording): gives up what is open.
-    pub fn finish(&mut self, _out: &mut Vec<Output>) {}
 
     /// Figures of the engine itself.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Stats {
+            requests_finished: self.requests_finished,
+            in_flight: small(self.connections.open()),
+            threads: small(self.threads.len()),
+            processes: small(self.processes.len()),
+        }
+    }
+
+    /// Next serial number and request id. The id is unique per host and boot: a bijection of the
+    /// serial number, shifted by the start of this agent.
+    fn next_id(&mut self) -> (u64, RequestId) {
+        self.serial += 1;
+        let low = mix(self.serial) ^ mix(self.settings.start_ns);
+        let high = u128::from(self.settings.host_id) << 64;
+        (self.serial, RequestId(high | u128::from(low)))
     }
 }
+
+/// An event.
+fn event(monotonic_ns: u64, kind: EventKind) -> Output {
+    Output::Event(Event { monotonic_ns, kind })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! An open request and how it ended, to a finished request.
+
+use std::sync::Arc;
+
+use whyslow_abi::{totals::Totals, wait::Wait};
+
+use super::{
+    ledger,
+    progress::{Completeness, Progress},
+    waits,
+};
+use crate::{
+    losses::reason,
+    output::{Binding, EndReason, RequestFinished, RequestStarted},
+    timeline::{ThreadKey, request::OpenRequest},
+};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) reason: EndReason,
+    pub(crate) end_ns: u64,
+    pub(crate) status: u16,
+    /// 0: nothing was written.
+    pub(crate) first_write_ns: u64,
+    pub(crate) last_write_ns: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Thread at the end, and its ledger there.
+    pub(crate) account: Option<(ThreadKey, &'a Totals)>,
+    pub(crate) waits: &'a [Wait],
+    /// Why the time is not the reader's, when the thread at the end is another or not known.
+    pub(crate) otherwise: &'static str,
+}
+
+impl<'a> Outcome<'a> {
+    /// A response was written, at least in part: the request ends with its last write.
+    pub(crate) fn written(
+        request: &OpenRequest,
+        progress: &Progress<'a>,
+        noticed: EndReason,
+    ) -> Option<Self> {
+        let last = progress.last?;
+        let complete = progress.completeness(request.method(), request.protocol);
+        Some(Self {
+            reason: progress.end_reason(complete, noticed),
+            end_ns: last.last_write_ns,
+            status: progress.status(),
+            first_write_ns: progress.first_write_ns,
+            last_write_ns: last.last_write_ns,
+            bytes_in: progress.bytes_in,
+            bytes_out: progress.bytes_out,
+            account: Some((
+                ThreadKey {
+                    tid: last.writer_tid,
+                    generation: last.writer_generation,
+                },
+                &last.totals,
+            )),
+            waits: &last.waits,
+            otherwise: "another thread wrote the response",
+        })
+    }
+
+    /// Nothing was written: the request ends when that is known.
+    pub(crate) fn unanswered(
+        progress: &Progress<'_>,
+        noticed: EndReason,
+        end_ns: u64,
+        account: Option<(ThreadKey, &'a Totals)>,
+        waits: &'a [Wait],
+    ) -> Self {
+        Self {
+            reason: progress.end_reason(Completeness::Unknown, noticed),
+            end_ns,
+            status: 0,
+            first_write_ns: 0,
+            last_write_ns: 0,
+            bytes_in: progress.bytes_in,
+            bytes_out: progress.bytes_out,
+            account,
+            waits,
+            otherwise: "another thread closed the connection",
+        }
+    }
+
+    /// Nothing is known but when.
+    pub(crate) fn given_up(reason: EndReason, end_ns: u64) -> Self {
+        Self {
+            reason,
+            end_ns,
+            status: 0,
+            first_write_ns: 0,
+            last_write_ns: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            account: None,
+            waits: &[],
+            otherwise: "its end was not seen",
+        }
+    }
+}
+
+/// The ledger of a request that one thread served, or why there is none.
+fn bind(request: &OpenRequest, outcome: &Outcome<'_>) -> Result<Totals, (Binding, &'static str)> {
+    let unknown = |why| Err((Binding::Unknown, why));
+    match outcome.account {
+        Some((key, totals)) if key == request.reader => {
+            if request.shared {
+                return Err((Binding::Shared, "requests overlapped on the thread"));
+            }
+            let Some(begin) = &request.begin_totals else {
+                return unknown("its begin was not seen");
+            };
+            totals
+                .since(begin)
+                .map_or_else(|| unknown("the thread's figures went backwards"), Ok)
+        }
+        _ => unknown(outcome.otherwise),
+    }
+}
+
+/// Bytes of the request itself, without those of the next one that were read with it.
+fn bytes_in(request: &OpenRequest, outcome: &Outcome<'_>) -> u64 {
+    let read = outcome.bytes_in.saturating_add(request.carried);
+    match request.body.as_ref().and_then(|b| b.end()) {
+        Some(end) => read.min(end),
+        None => read,
+    }
+}
+
+/// Builds the finished request.
+pub(crate) fn finish(
+    request: OpenRequest,
+    started: Arc<RequestStarted>,
+    outcome: &Outcome<'_>,
+) -> RequestFinished {
+    let begin_ns = request.begin_ns;
+    let wall_ns = outcome.end_ns.saturating_sub(begin_ns);
+    let bytes_in = bytes_in(&request, outcome);
+    let bound = bind(&request, outcome);
+    let mut finished = RequestFinished {
+        started,
+        status: outcome.status,
+        end_reason: outcome.reason,
+        wall_ns,
+        binding: Binding::Thread,
+        binding_reason: "",
+        ledger: Vec::new(),
+        waits: Vec::new(),
+        bytes_in,
+        bytes_out: outcome.bytes_out,
+        bytes: Vec::new(),
+        syscalls: Vec::new(),
+        context_switches: 0,
+        minor_faults: 0,
+        major_faults: 0,
+        head_read_ns: request.head_read_ns,
+        first_byte_ns: outcome.first_write_ns.saturating_sub(begin_ns),
+        send_ns: outcome.last_write_ns.saturating_sub(outcome.first_write_ns),
+        socket_queue_ns: request.socket_queue_ns,
+        loss: request.loss,
+        traceparent: request.traceparent,
+        x_request_id: request.x_request_id,
+    };
+    match bound {
+        Ok(delta) => {
+            if ledger::mismatch(&delta, wall_ns) {
+                finished.loss.push(reason::LEDGER_MISMATCH);
+            }
+            finished.ledger = ledger::of(&delta);
+            finished.waits = waits::entries(outcome.waits, begin_ns, outcome.end_ns);
+            finished.bytes = ledger::bytes(&delta);
+            finished.syscalls = ledger::syscalls(&delta);
+            finished.context_switches = delta
+                .voluntary_switches
+                .saturating_add(delta.involuntary_switches);
+            finished.minor_faults = delta.minor_faults;
+            finished.major_faults = delta.major_faults;
+        }
+        Err((binding, why)) => {
+            finished.binding = binding;
+            finished.binding_reason = why;
+        }
+    }
+    finished
+}

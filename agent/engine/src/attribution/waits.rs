@@ -1,0 +1,162 @@
+//! Raw waits to what people read: account, target with address or path.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use whyslow_abi::{
+    account::Account,
+    wait::{Wait, WaitTargetKind},
+};
+
+use crate::output::{Target, WaitEntry};
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// A wait on a file at least this long is worth looking its path up.
+pub(crate) const PATH_FLOOR_NS: u64 = 10_000_000;
+
+/// Address of a peer, as text. `address`: as in memory; IPv4 in its first 4 bytes.
+pub(crate) fn peer(family: u16, address: [u8; 16], port_be: u16) -> String {
+    let ip = match family {
+        AF_INET => {
+            let [a, b, c, d, ..] = address;
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        }
+        AF_INET6 => Ipv6Addr::from(address).to_canonical(),
+        AF_UNIX => return "unix:".to_owned(),
+        _ => return String::new(),
+    };
+    SocketAddr::new(ip, u16::from_be(port_be)).to_string()
+}
+
+/// Path of a unix socket, as text; an abstract one begins with `@`.
+fn unix_path(name: &[u8]) -> String {
+    let (prefix, rest) = match name {
+        [0, rest @ ..] => ("unix:@", rest),
+        rest => ("unix:", rest),
+    };
+    format!("{prefix}{}", crate::decode::name(rest))
+}
+
+/// What a wait was for.
+pub(crate) fn target(wait: &Wait) -> Target {
+    match WaitTargetKind::try_from(wait.target) {
+        Ok(WaitTargetKind::Futex) => Target::Lock { address: wait.a },
+        Ok(WaitTargetKind::File) => Target::File {
+            path: crate::decode::name(&wait.name),
+            inode: wait.a,
+        },
+        Ok(WaitTargetKind::Peer) => {
+            let mut address = [0; 16];
+            address[..8].copy_from_slice(&wait.a.to_ne_bytes());
+            address[8..].copy_from_slice(&wait.b.to_ne_bytes());
+            match peer(wait.family, address, wait.port_be) {
+                text if text.is_empty() => Target::Unknown,
+                text => Target::Peer(text),
+            }
+        }
+        Ok(WaitTargetKind::UnixPeer) => Target::Peer(unix_path(&wait.name)),
+        Ok(WaitTargetKind::Process) => Target::Process(u32::try_from(wait.a).unwrap_or(0)),
+        Ok(WaitTargetKind::None | WaitTargetKind::Pipe) | Err(_) => Target::Unknown,
+    }
+}
+
+/// The waits that lie within a request, longest first.
+pub(crate) fn entries(waits: &[Wait], begin_ns: u64, end_ns: u64) -> Vec<WaitEntry> {
+    let mut entries: Vec<WaitEntry> = waits
+        .iter()
+        .filter(|w| w.ns > 0 && w.start_ns >= begin_ns && w.start_ns <= end_ns)
+        .map(|w| WaitEntry {
+            account: Account::try_from(w.account).unwrap_or(Account::Unexplained),
+            start_ns: w.start_ns,
+            ns: w.ns,
+            target: target(w),
+        })
+        .collect();
+    entries.sort_by(|a, b| b.ns.cmp(&a.ns).then(a.start_ns.cmp(&b.start_ns)));
+    entries
+}
+
+/// Text of a target for one line on a screen; empty: not known.
+pub(crate) fn text(target: &Target) -> String {
+    match target {
+        Target::Unknown => String::new(),
+        Target::Lock { address } => format!("lock {address:#x}"),
+        Target::File { path, .. } => path.clone(),
+        Target::Peer(address) => address.clone(),
+        Target::Process(0) => "any child".to_owned(),
+        Target::Process(pid) => format!("process {pid}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(kind: WaitTargetKind) -> Wait {
+        Wait {
+            start_ns: 10,
+            ns: 5,
+            account: Account::NetUpstream as u8,
+            target: kind as u8,
+            family: AF_INET,
+            port_be: 5432_u16.to_be(),
+            reserved: 0,
+            fd: 7,
+            syscall: 0,
+            a: u64::from_ne_bytes([127, 0, 0, 1, 0, 0, 0, 0]),
+            b: 0,
+            name: [0; 32],
+        }
+    }
+
+    #[test]
+    fn peers() {
+        let mut it = wait(WaitTargetKind::Peer);
+        assert_eq!(target(&it), Target::Peer("127.0.0.1:5432".to_owned()));
+        it.family = AF_INET6;
+        it.a = 0;
+        it.b = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(target(&it), Target::Peer("[::1]:5432".to_owned()));
+        it.b = u64::from_ne_bytes([0, 0, 0xff, 0xff, 10, 0, 0, 2]);
+        assert_eq!(target(&it), Target::Peer("10.0.0.2:5432".to_owned()));
+        it.family = 77;
+        assert_eq!(target(&it), Target::Unknown);
+    }
+
+    #[test]
+    fn names() {
+        let mut it = wait(WaitTargetKind::UnixPeer);
+        it.name[..4].copy_from_slice(b"/run");
+        assert_eq!(target(&it), Target::Peer("unix:/run".to_owned()));
+        it.name[..4].copy_from_slice(b"\0abs");
+        assert_eq!(target(&it), Target::Peer("unix:@abs".to_owned()));
+        it.target = WaitTargetKind::Process as u8;
+        it.a = 12;
+        assert_eq!(text(&target(&it)), "process 12");
+        it.target = 200;
+        assert_eq!(text(&target(&it)), "");
+    }
+
+    #[test]
+    fn only_waits_of_the_request_longest_first() {
+        let mut late = wait(WaitTargetKind::None);
+        late.start_ns = 99;
+        let mut before = wait(WaitTargetKind::None);
+        before.start_ns = 1;
+        let mut long = wait(WaitTargetKind::Futex);
+        long.ns = 9;
+        long.account = 250;
+        let mut empty = wait(WaitTargetKind::None);
+        empty.ns = 0;
+        let entries = entries(
+            &[wait(WaitTargetKind::Peer), late, before, long, empty],
+            5,
+            50,
+        );
+        assert_eq!(entries.len(), 2);
+        assert_eq!(entries[0].account, Account::Unexplained);
+        assert_eq!(entries[1].ns, 5);
+    }
+}

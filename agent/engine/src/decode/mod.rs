@@ -1,0 +1,195 @@
+//! Bytes to typed records, by record shape. Nothing here knows what a record means for a request.
+//!
+//! A record shorter than its shape or with an unknown tag is an error that the caller counts;
+//! bytes beyond the shape are ignored. Lengths inside a record never exceed its payload.
+
+use thiserror::Error;
+use whyslow_abi::{
+    Unknown,
+    connection::{ConnectionPhase, ConnectionState, RESPONSE_HEAD},
+    read_plain,
+    record::{
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, LifecycleKind,
+        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, SignalKind,
+        SignalRecord,
+    },
+    thread::{ThreadSlot, ThreadState},
+};
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum DecodeError {
+    /// Fewer bytes than the shape has.
+    #[error("record is cut: {0} bytes")]
+    Cut(usize),
+    /// A tag that names nothing.
+    #[error("unknown tag {}", .0.value)]
+    UnknownTag(Unknown),
+}
+
+impl From<Unknown> for DecodeError {
+    fn from(unknown: Unknown) -> Self {
+        Self::UnknownTag(unknown)
+    }
+}
+
+/// A request began.
+#[derive(Clone, Debug)]
+pub(crate) struct Begin {
+    pub(crate) raw: BeginRecord,
+    pub(crate) pipelined: bool,
+}
+
+impl Begin {
+    /// What was captured of the read.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.raw.payload[..(self.raw.payload_len as usize).min(BEGIN_PAYLOAD)]
+    }
+}
+
+/// More bytes of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) raw: PieceRecord,
+}
+
+impl Piece {
+    /// What was captured of the read.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.raw.payload[..(self.raw.payload_len as usize).min(PIECE_PAYLOAD)]
+    }
+}
+
+/// The state of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) raw: ConnectionState,
+    pub(crate) phase: ConnectionPhase,
+}
+
+impl Connection {
+    /// First bytes of the response.
+    pub(crate) fn response(&self) -> &[u8] {
+        &self.raw.response[..(self.raw.captured_out as usize).min(RESPONSE_HEAD)]
+    }
+}
+
+impl TryFrom<ConnectionState> for Connection {
+    type Error = DecodeError;
+
+    fn try_from(raw: ConnectionState) -> Result<Self, DecodeError> {
+        let phase = ConnectionPhase::try_from(raw.phase)?;
+        Ok(Self { raw, phase })
+    }
+}
+
+/// A request ended, or may have.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) raw: EndRecord,
+    pub(crate) reason: EndReason,
+    pub(crate) phase: ConnectionPhase,
+}
+
+/// A process or thread changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Lifecycle {
+    pub(crate) raw: LifecycleRecord,
+    pub(crate) event: LifecycleKind,
+}
+
+/// A deadly signal.
+#[derive(Clone, Debug)]
+pub(crate) struct Signal {
+    pub(crate) raw: SignalRecord,
+    pub(crate) event: SignalKind,
+}
+
+/// Any record.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one step; a box would be an allocation per record"
+)]
+pub(crate) enum Record {
+    Begin(Begin),
+    Piece(Piece),
+    End(End),
+    Lifecycle(Lifecycle),
+    Signal(Signal),
+}
+
+impl Record {
+    /// Front of the record.
+    pub(crate) fn header(&self) -> &RecordHeader {
+        match self {
+            Self::Begin(begin) => &begin.raw.header,
+            Self::Piece(piece) => &piece.raw.header,
+            Self::End(end) => &end.raw.header,
+            Self::Lifecycle(lifecycle) => &lifecycle.raw.header,
+            Self::Signal(signal) => &signal.raw.header,
+        }
+    }
+}
+
+fn cut(bytes: &[u8]) -> DecodeError {
+    DecodeError::Cut(bytes.len())
+}
+
+/// Kind of the record that `bytes` begin with.
+pub(crate) fn kind(bytes: &[u8]) -> Result<RecordKind, DecodeError> {
+    let header: RecordHeader = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+    Ok(RecordKind::try_from(header.kind)?)
+}
+
+/// Decodes one record.
+pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
+    Ok(match kind(bytes)? {
+        RecordKind::Begin => {
+            let raw: BeginRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let pipelined = raw.flags & BEGIN_PIPELINED != 0;
+            Record::Begin(Begin { raw, pipelined })
+        }
+        RecordKind::Piece => Record::Piece(Piece {
+            raw: read_plain(bytes).ok_or_else(|| cut(bytes))?,
+        }),
+        RecordKind::End => {
+            let raw: EndRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let reason = EndReason::try_from(raw.reason)?;
+            let phase = ConnectionPhase::try_from(raw.state.phase)?;
+            Record::End(End { raw, reason, phase })
+        }
+        RecordKind::Lifecycle => {
+            let raw: LifecycleRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let event = LifecycleKind::try_from(raw.event)?;
+            Record::Lifecycle(Lifecycle { raw, event })
+        }
+        RecordKind::Signal => {
+            let raw: SignalRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let event = SignalKind::try_from(raw.event)?;
+            Record::Signal(Signal { raw, event })
+        }
+    })
+}
+
+/// Decodes the state of a connection, as read from the kernel's table.
+pub(crate) fn connection(bytes: &[u8]) -> Result<Connection, DecodeError> {
+    let raw: ConnectionState = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+    Connection::try_from(raw)
+}
+
+/// Decodes a thread's slot, as read from the kernel's array.
+pub(crate) fn slot(bytes: &[u8]) -> Result<(ThreadSlot, ThreadState), DecodeError> {
+    let raw: ThreadSlot = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+    let state = ThreadState::try_from(raw.state)?;
+    Ok((raw, state))
+}
+
+/// A name of the kernel, NUL-padded.
+pub(crate) fn name(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! A request begins: by a read, or (pipelining) by the second response in a row.
+//!
+//! The kernel side goes by the first bytes. Here it is known where a body ends, so bytes of a body
+//! that look like a request are told apart: the open request goes on under the new number.
+
+use whyslow_abi::totals::Totals;
+
+use super::Engine;
+use crate::{
+    attribution::waits,
+    decode::Begin,
+    losses::reason,
+    output::Output,
+    protocol::{self, Recognised},
+    timeline::{ThreadKey, connections::UnreadBody, request::OpenRequest},
+};
+
+/// Where a request's time starts.
+struct Start {
+    ns: u64,
+    totals: Option<Totals>,
+    socket_queue_ns: u64,
+}
+
+impl Engine {
+    pub(super) fn begin(&mut self, begin: &Begin, out: &mut Vec<Output>) {
+        let raw = &begin.raw;
+        let header = &raw.header;
+        let id = raw.connection;
+        let known = self.threads.of(ThreadKey::from(header)).is_some();
+        if !self.ensure_thread(header, out) {
+            return;
+        }
+        if !known {
+            self.note_sequence(header);
+        }
+        if !begin.pipelined
+            && let Some(old) = self.connections.bind(header.tgid, raw.fd, id)
+        {
+            self.mark_stale(old, out);
+        }
+        if !self.place(begin, out) {
+            return;
+        }
+        self.make_room(header.time_ns, out);
+        self.start(begin, out);
+    }
+
+    /// Finds or makes the connection; returns whether a request begins on it.
+    fn place(&mut self, begin: &Begin, out: &mut Vec<Output>) -> bool {
+        let raw = &begin.raw;
+        let id = raw.connection;
+        let (tgid, time_ns) = (raw.header.tgid, raw.header.time_ns);
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.add_connection(id, tgid, raw.fd);
+            return true;
+        };
+        if raw.request <= connection.number {
+            // The socket's number came round: another connection.
+            self.give_up(id, time_ns, out);
+            self.connections.remove(id);
+            self.add_connection(id, tgid, raw.fd);
+            return true;
+        }
+        connection.tgid = tgid;
+        connection.fd = raw.fd;
+        if let Some(request) = connection.open.as_deref_mut() {
+            if request.merge_next {
+                request.merge_next = false;
+                request.number = raw.request;
+                connection.number = raw.request;
+                let (base, read) = (request.offset_base, u64::from(raw.read_len));
+                if let Some(body) = &mut request.body {
+                    body.feed(base, begin.payload());
+                    body.skipped_to(base.saturating_add(read));
+                }
+                return false;
+            }
+            // Its end was lost.
+            request.mark(reason::SEQUENCE_GAP);
+            self.give_up(id, time_ns, out);
+        }
+        self.of_unread_body(begin) || self.has_bytes(begin)
+    }
+
+    /// Bytes of the body of a request that was answered before they came: no request. Returns
+    /// whether the bytes are those of a new one.
+    fn of_unread_body(&mut self, begin: &Begin) -> bool {
+        let raw = &begin.raw;
+        let Some(connection) = self.connections.get_mut(raw.connection) else {
+            return false;
+        };
+        let Some(unread) = connection.unread.as_deref_mut() else {
+            return !begin.pipelined;
+        };
+        if begin.pipelined || unread.body.complete(unread.read) != Some(false) {
+            connection.unread = None;
+            return !begin.pipelined;
+        }
+        unread.base = unread.read;
+        unread.body.feed(unread.base, begin.payload());
+        connection.number = raw.request;
+        connection.finished = raw.request;
+        false
+    }
+
+    /// Whether a pipelined request has bytes that were read before.
+    fn has_bytes(&mut self, begin: &Begin) -> bool {
+        let raw = &begin.raw;
+        let Some(connection) = self.connections.get_mut(raw.connection) else {
+            return false;
+        };
+        if begin.pipelined && !connection.surplus.is_empty() {
+            return true;
+        }
+        connection.number = raw.request;
+        connection.finished = raw.request;
+        false
+    }
+
+    /// Makes the request and reads what is there of its head.
+    fn start(&mut self, begin: &Begin, out: &mut Vec<Output>) {
+        let raw = &begin.raw;
+        let id = raw.connection;
+        let key = ThreadKey::from(&raw.header);
+        let Some((carried, start)) = self.carry(begin, key) else {
+            return;
+        };
+        let request_id = self.next_id();
+        let mut request = Box::new(OpenRequest::new(
+            request_id,
+            raw.request,
+            key,
+            raw.header.tgid,
+            start.ns,
+        ));
+        request.begin_totals = start.totals;
+        request.client = waits::peer(raw.family, raw.peer_address, raw.peer_port_be);
+        request.socket_queue_ns = start.socket_queue_ns;
+        request.ring_full_epoch = self.ring_full_epoch;
+        if self
+            .processes
+            .get(raw.header.tgid)
+            .is_some_and(|p| p.io_uring)
+        {
+            request.mark(reason::IO_URING);
+        }
+        self.connections.put(id, request);
+        let now_ns = raw.header.time_ns;
+        let mut offset = 0;
+        if let Some((bytes, cut)) = carried {
+            // One byte more than captured stands for all that was not.
+            let read = bytes.len() as u64 + u64::from(cut);
+            self.feed(id, 0, &bytes, read, now_ns, out);
+            offset = read;
+            if let Some(request) = self.connections.request_mut(id) {
+                request.offset_base = read;
+                request.carried = read;
+            }
+        }
+        if !begin.pipelined {
+            self.feed(
+                id,
+                offset,
+                begin.payload(),
+                u64::from(raw.read_len),
+                now_ns,
+                out,
+            );
+        }
+        self.register(id, key, begin, now_ns);
+    }
+
+    /// Bytes of an earlier read that this request begins with, and where its time starts.
+    #[expect(clippy::type_complexity, reason = "used once, by the caller above")]
+    fn carry(&mut self, begin: &Begin, key: ThreadKey) -> Option<(Option<(Vec<u8>, bool)>, Start)> {
+        let raw = &begin.raw;
+        let connection = self.connections.get_mut(raw.connection)?;
+        let last = connection.last_write.take();
+        let bytes = connection.surplus.bytes.trim_ascii_start();
+        let wanted = begin.pipelined
+            || (!bytes.is_empty() && protocol::recognise(bytes).0 != Recognised::No);
+        let surplus = std::mem::take(&mut connection.surplus);
+        if !wanted || surplus.is_empty() {
+            let start = Start {
+                ns: raw.header.time_ns,
+                totals: Some(raw.totals),
+                socket_queue_ns: 0,
+            };
+            return Some((None, start));
+        }
+        let ns = last.as_ref().map_or(raw.header.time_ns, |l| l.ns);
+        let start = Start {
+            ns,
+            totals: last.filter(|l| l.writer == key).map(|l| l.totals),
+            socket_queue_ns: ns.saturating_sub(surplus.read_ns),
+        };
+        let carried = surplus.bytes.trim_ascii_start().to_vec();
+        Some((Some((carried, surplus.cut)), start))
+    }
+
+    /// Ties the request to its thread, unless its bytes turned out to be none.
+    fn register(&mut self, id: u64, key: ThreadKey, begin: &Begin, now_ns: u64) {
+        let Some(request) = self.connections.request(id) else {
+            return;
+        };
+        let entry = (id, request.serial);
+        let Some(thread) = self.threads.of(key) else {
+            return;
+        };
+        thread.cpu.note(now_ns, begin.raw.totals.ns[0]);
+        let exit = (thread.ended_ns, thread.exit_totals.as_deref().copied());
+        let others = std::mem::take(&mut thread.open);
+        let mut shared = false;
+        for other in &others {
+            if let Some(other) = self.connections.request_mut(*other)
+                && other.moved_at_writes.is_none()
+            {
+                other.shared = true;
+                shared = true;
+            }
+        }
+        if let Some(thread) = self.threads.of(key) {
+            thread.open = others;
+            thread.open.push(id);
+        }
+        if let Some(request) = self.connections.request_mut(id) {
+            request.shared |= shared;
+        }
+        let limit = self.settings.max_in_flight.saturating_mul(2).max(1024);
+        let connections = &self.connections;
+        self.polls
+            .begun(now_ns, entry, limit, |entry| connections.is_open(*entry));
+        if exit.0 != 0 {
+            // The records of its end came first, by another ring.
+            self.ending_of(id, exit.0, exit.1);
+        }
+    }
+
+    /// Keeps the body of a finished request whose rest is still to be read.
+    pub(super) fn keep_unread(&mut self, id: u64, request: &OpenRequest, read: u64) {
+        let Some(body) = &request.body else {
+            return;
+        };
+        if body.complete(read) == Some(false)
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            connection.unread = Some(Box::new(UnreadBody {
+                body: body.clone(),
+                base: request.offset_base,
+                read,
+            }));
+        }
+    }
+}

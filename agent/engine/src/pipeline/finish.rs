@@ -1,0 +1,227 @@
+//! A request leaves the tables: its outcome is taken, it is counted and told.
+
+use std::sync::Arc;
+
+use whyslow_abi::{
+    connection::ConnectionState,
+    wait::{Wait, WaitTargetKind},
+};
+
+use super::{Engine, Held, event};
+use crate::{
+    attribution::{
+        finish::{self, Outcome},
+        progress::Progress,
+        waits::PATH_FLOOR_NS,
+    },
+    losses::reason,
+    output::{Command, EndReason, EventKind, Output, Query, RequestFinished, Target},
+    timeline::connections::LastWrite,
+};
+
+/// Finished requests that may wait for a path at once.
+const HELD_LIMIT: usize = 1_024;
+/// Paths kept.
+const PATHS_LIMIT: usize = 2_048;
+
+impl Engine {
+    /// Finishes the request on `id`. `outcome` is made from it and must not be of another one.
+    pub(super) fn close(
+        &mut self,
+        id: u64,
+        noticed_ns: u64,
+        outcome: &Outcome<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        self.tell_started(id, noticed_ns, out);
+        let Some(mut request) = self.connections.take(id) else {
+            return;
+        };
+        if request.ring_full_epoch != self.ring_full_epoch {
+            request.mark(reason::RING_FULL);
+        }
+        let (reader, tgid, begin_ns) = (request.reader, request.tgid, request.begin_ns);
+        if let Some(thread) = self.threads.of(reader) {
+            thread.open.retain(|open| *open != id);
+            thread.requests += 1;
+            thread.busy.add(begin_ns, outcome.end_ns);
+        }
+        if let Some(process) = self.processes.get_mut(tgid) {
+            process.served += 1;
+        }
+        self.requests_finished += 1;
+        let read = outcome.bytes_in.saturating_add(request.carried);
+        self.keep_unread(id, &request, read);
+        let route = request.route;
+        let Some(started) = request.started.as_ref().map(Arc::clone) else {
+            return;
+        };
+        let finished = finish::finish(*request, started, outcome);
+        if finished.loss.contains(&reason::LEDGER_MISMATCH) {
+            self.losses.add(reason::LEDGER_MISMATCH, 1, tgid);
+        }
+        if let Some(route) = route {
+            self.routes.end(route, noticed_ns, &finished);
+        }
+        self.forget_if_stale(id, out);
+        self.emit(finished, outcome, out);
+    }
+
+    /// Finishes with a response that was written, at least in part. Returns whether there was one.
+    pub(super) fn close_written(
+        &mut self,
+        id: u64,
+        state: &ConnectionState,
+        noticed: EndReason,
+        noticed_ns: u64,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        self.tell_started(id, noticed_ns, out);
+        let Some(request) = self.connections.request_mut(id) else {
+            return false;
+        };
+        let prior = request.prior.take();
+        let progress = Progress::of(request.protocol, prior.as_deref(), state);
+        let Some(outcome) = Outcome::written(request, &progress, noticed) else {
+            request.prior = prior;
+            return false;
+        };
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.surplus.is_empty()
+        {
+            connection.last_write = progress.last.map(|last| Box::new(LastWrite::from(last)));
+        }
+        self.close(id, noticed_ns, &outcome, out);
+        true
+    }
+
+    /// Finishes a request whose end was not seen, with the last that is known of it.
+    pub(super) fn give_up(&mut self, id: u64, now_ns: u64, out: &mut Vec<Output>) {
+        let Some(request) = self.connections.request_mut(id) else {
+            return;
+        };
+        let seen = request.seen.take().or_else(|| {
+            let prior = request.prior.as_ref()?;
+            prior.last.clone()
+        });
+        if let Some(state) = seen
+            && self.close_written(id, &state, EndReason::Flushed, now_ns, out)
+        {
+            return;
+        }
+        let outcome = Outcome::given_up(EndReason::Flushed, now_ns);
+        self.close(id, now_ns, &outcome, out);
+    }
+
+    fn forget_if_stale(&mut self, id: u64, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        if connection.stale {
+            let (pid, fd) = (connection.tgid, connection.fd);
+            self.connections.remove(id);
+            out.push(Output::Command(Command::ForgetConnection { id, pid, fd }));
+        }
+    }
+
+    /// Tells a finished request; after its paths were asked for, if a long wait lacks one.
+    fn emit(
+        &mut self,
+        mut finished: RequestFinished,
+        outcome: &Outcome<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let mut paths = Vec::new();
+        let pid = finished.started.pid;
+        for (index, entry) in finished.waits.iter_mut().enumerate() {
+            if entry.ns < PATH_FLOOR_NS {
+                continue;
+            }
+            let Target::File { path, inode } = &mut entry.target else {
+                continue;
+            };
+            let raw = raw_wait(outcome.waits, entry.start_ns);
+            if let Some(known) = self.paths.get(&(pid, *inode)) {
+                path.clone_from(known);
+            } else if let Some(fd) = raw.map(|w| w.fd).filter(|fd| *fd >= 0)
+                && self.held.len() < HELD_LIMIT
+            {
+                paths.push((index, fd, *inode));
+            }
+        }
+        for (_, fd, inode) in &paths {
+            out.push(Output::Query(Query::Path {
+                pid,
+                fd: *fd,
+                inode: *inode,
+            }));
+        }
+        if paths.is_empty() {
+            out.push(finished_event(finished, outcome.end_ns));
+        } else {
+            self.held.push(Held {
+                finished,
+                end_ns: outcome.end_ns,
+                paths,
+            });
+        }
+    }
+
+    /// A path was looked up.
+    pub(super) fn path_found(
+        &mut self,
+        pid: u32,
+        inode: u64,
+        path: Option<String>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(path) = &path {
+            if self.paths.len() >= PATHS_LIMIT {
+                self.paths.clear();
+            }
+            self.paths.insert((pid, inode), path.clone());
+        }
+        let mut ready = false;
+        for held in self
+            .held
+            .iter_mut()
+            .filter(|h| h.finished.started.pid == pid)
+        {
+            let waits = &mut held.finished.waits;
+            held.paths.retain(|(index, _, wanted)| {
+                if *wanted != inode {
+                    return true;
+                }
+                if let (Some(found), Some(entry)) = (&path, waits.get_mut(*index))
+                    && let Target::File { path, .. } = &mut entry.target
+                {
+                    path.clone_from(found);
+                }
+                false
+            });
+            ready |= held.paths.is_empty();
+        }
+        if ready {
+            for held in self.held.extract_if(.., |held| held.paths.is_empty()) {
+                out.push(finished_event(held.finished, held.end_ns));
+            }
+        }
+    }
+
+    /// Tells what waits for paths, without them.
+    pub(super) fn release_held(&mut self, out: &mut Vec<Output>) {
+        for held in self.held.drain(..) {
+            out.push(finished_event(held.finished, held.end_ns));
+        }
+    }
+}
+
+fn finished_event(finished: RequestFinished, end_ns: u64) -> Output {
+    event(end_ns, EventKind::RequestFinished(Arc::new(finished)))
+}
+
+fn raw_wait(waits: &[Wait], start_ns: u64) -> Option<&Wait> {
+    waits
+        .iter()
+        .find(|w| w.start_ns == start_ns && w.target == WaitTargetKind::File as u8)
+}

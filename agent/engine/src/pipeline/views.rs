@@ -1,0 +1,160 @@
+//! Answers to "what is now": requests in flight, workers, routes.
+
+use super::{Engine, RoutesView};
+use crate::{
+    attribution::{live, waits},
+    output::{Binding, InFlight, RequestStarted, Worker},
+    timeline::{
+        request::{Head, OpenRequest},
+        threads::Thread,
+    },
+};
+use std::sync::Arc;
+
+impl Engine {
+    /// Requests in flight, oldest first. `now_ns`: monotonic.
+    #[must_use]
+    pub fn in_flight(&self, now_ns: u64) -> Vec<InFlight> {
+        let mut open: Vec<&OpenRequest> = self.connections.iter_open().map(|(_, r)| r).collect();
+        open.sort_unstable_by_key(|r| (r.begin_ns, r.serial));
+        open.into_iter().map(|r| self.live(r, now_ns)).collect()
+    }
+
+    fn live(&self, request: &OpenRequest, now_ns: u64) -> InFlight {
+        let started = request.started.clone().unwrap_or_else(|| {
+            Arc::new(RequestStarted {
+                id: request.id,
+                pid: request.tgid,
+                tid: request.reader.tid,
+                comm: self.comm(request.reader.tid, request.tgid),
+                start_ns: request.begin_ns,
+                client: request.client.clone(),
+                ..RequestStarted::default()
+            })
+        });
+        let sample = self
+            .threads
+            .get(request.reader.tid)
+            .filter(|t| t.key == request.reader)
+            .and_then(|t| t.sample.as_deref());
+        let binding = if request.shared {
+            Binding::Shared
+        } else if request.begin_totals.is_none() {
+            Binding::Unknown
+        } else {
+            Binding::Thread
+        };
+        let now = sample.map(live::now).unwrap_or_default();
+        let ledger = match (binding, sample, &request.begin_totals) {
+            (Binding::Thread, Some(sample), Some(begin)) => {
+                live::ledger(sample, begin, request.begin_ns, now_ns)
+            }
+            _ => Vec::new(),
+        };
+        InFlight {
+            started,
+            age_ns: now_ns.saturating_sub(request.begin_ns),
+            phase: phase(request),
+            account: now.account,
+            since_ns: now.since_ns,
+            target: now.target,
+            ledger,
+            binding,
+        }
+    }
+
+    /// Threads whose slots the outside should read (as `Input::Thread`) before `in_flight`.
+    #[must_use]
+    pub fn in_flight_threads(&self) -> Vec<u32> {
+        let mut tids: Vec<u32> = self
+            .connections
+            .iter_open()
+            .map(|(_, request)| request.reader.tid)
+            .collect();
+        tids.sort_unstable();
+        tids.dedup();
+        tids
+    }
+
+    /// Threads whose slots the outside should read (as `Input::Thread`) before `workers`.
+    #[must_use]
+    pub fn worker_threads(&self) -> Vec<u32> {
+        let mut tids = Vec::new();
+        for pid in self.processes.serving() {
+            let Some(process) = self.processes.get(pid) else {
+                continue;
+            };
+            let from = tids.len();
+            tids.extend_from_slice(&process.threads);
+            tids[from..].sort_unstable();
+        }
+        tids
+    }
+
+    /// Threads of processes that served at least one request, by pid and tid.
+    #[must_use]
+    pub fn workers(&self, now_ns: u64) -> Vec<Worker> {
+        self.worker_threads()
+            .into_iter()
+            .filter_map(|tid| Some(self.worker(self.threads.get(tid)?, now_ns)))
+            .collect()
+    }
+
+    fn worker(&self, thread: &Thread, now_ns: u64) -> Worker {
+        let tid = thread.key.tid;
+        let request = thread
+            .open
+            .iter()
+            .filter_map(|id| self.connections.request(*id))
+            .filter(|request| request.moved_at_writes.is_none())
+            .min_by_key(|request| request.serial);
+        let sample = thread.sample.as_deref();
+        let now = sample.map(live::now).unwrap_or_default();
+        let cpu_ns = match sample {
+            Some(s) if s.state == whyslow_abi::thread::ThreadState::Running => {
+                let since = now_ns.saturating_sub(s.since_ns);
+                s.totals.ns[0].saturating_add(since)
+            }
+            Some(s) => s.totals.ns[0],
+            None => thread.cpu.last().map_or(0, |(_, cpu)| cpu),
+        };
+        let started = request.and_then(|r| r.started.as_deref());
+        Worker {
+            pid: thread.tgid,
+            tid,
+            comm: self.comm(tid, thread.tgid),
+            state: match (thread.ended_ns, request) {
+                (0, None) => "idle",
+                (0, Some(_)) => "busy",
+                _ => "ended",
+            },
+            account: now.account,
+            since_ns: now.since_ns,
+            busy_share: thread.busy.share(now_ns, request.map(|r| r.begin_ns)),
+            cpu_share: thread.cpu.share(now_ns, cpu_ns),
+            requests: thread.requests,
+            request: request.map(|r| r.id),
+            route: started.map_or_else(String::new, |s| format!("{} {}", s.method, s.route)),
+            wait_text: waits::text(&now.target),
+        }
+    }
+
+    /// Figures by route over the last `window_s` seconds (0: 60, at most 600).
+    #[must_use]
+    pub fn routes(&self, now_ns: u64, window_s: u32) -> RoutesView {
+        self.routes.view(now_ns, window_s)
+    }
+}
+
+/// How far a request is, for people.
+fn phase(request: &OpenRequest) -> &'static str {
+    let read = request.offset_base;
+    match &request.head {
+        Head::Open { .. } => "reading",
+        Head::Done if request.seen.is_some() || request.prior.is_some() => "responding",
+        Head::Done => match request.body.as_ref().map(|b| (b.end(), b.head_len())) {
+            Some((None, head)) if head > read => "reading",
+            _ => "working",
+        },
+    }
+}

@@ -1,0 +1,193 @@
+//! Paths to templates: `/users/17/orders` becomes `/users/{id}/orders`. The user's rules come first.
+
+/// Longest template, bytes. What is longer ends in `{cut}`.
+const TEMPLATE_LIMIT: usize = 256;
+/// Segments of a template at the most.
+const SEGMENT_LIMIT: usize = 16;
+
+/// A user's rule: `/shop/{name}/item/{id}`; a last segment `*` stands for any rest.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    text: String,
+    segments: Vec<Segment>,
+    any_rest: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Segment {
+    Exact(String),
+    Any,
+}
+
+impl Rule {
+    /// Reads a rule; every text is one.
+    pub(crate) fn new(text: &str) -> Self {
+        let mut segments: Vec<Segment> = text
+            .trim_matches('/')
+            .split('/')
+            .filter(|s| !s.is_empty())
+            .map(|segment| {
+                if segment.starts_with('{') && segment.ends_with('}') {
+                    Segment::Any
+                } else {
+                    Segment::Exact(segment.to_owned())
+                }
+            })
+            .collect();
+        let any_rest = matches!(segments.last(), Some(Segment::Exact(last)) if last == "*");
+        if any_rest {
+            segments.pop();
+        }
+        Self {
+            text: text.to_owned(),
+            segments,
+            any_rest,
+        }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let mut parts = path.trim_matches('/').split('/').filter(|s| !s.is_empty());
+        for segment in &self.segments {
+            match (segment, parts.next()) {
+                (_, None) => return false,
+                (Segment::Any, Some(_)) => {}
+                (Segment::Exact(exact), Some(part)) if exact == part => {}
+                (Segment::Exact(_), Some(_)) => return false,
+            }
+        }
+        self.any_rest || parts.next().is_none()
+    }
+}
+
+/// The path of a request target: without query and fragment, and without scheme and host.
+pub(crate) fn path(target: &str) -> &str {
+    let end = target.find(['?', '#']).unwrap_or(target.len());
+    let target = &target[..end];
+    if target.starts_with('/') {
+        return target;
+    }
+    match target.find("://") {
+        Some(scheme) => {
+            let rest = &target[scheme + 3..];
+            rest.find('/').map_or("/", |slash| &rest[slash..])
+        }
+        None => target,
+    }
+}
+
+/// Appends the template of `target` to `out`.
+pub(crate) fn template(target: &str, rules: &[Rule], out: &mut String) {
+    let path = path(target);
+    if let Some(rule) = rules.iter().find(|rule| rule.matches(path)) {
+        out.push_str(&rule.text);
+        return;
+    }
+    if path.is_empty() {
+        out.push_str("(unknown)");
+        return;
+    }
+    let start = out.len();
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            out.push('/');
+        }
+        if index > SEGMENT_LIMIT || out.len() - start + segment.len().min(48) > TEMPLATE_LIMIT {
+            out.push_str("{cut}");
+            return;
+        }
+        out.push_str(if is_variable(segment) {
+            "{id}"
+        } else {
+            segment
+        });
+    }
+}
+
+/// Numbers, UUIDs, hashes, long tokens.
+fn is_variable(segment: &str) -> bool {
+    let bytes = segment.as_bytes();
+    if bytes.is_empty() {
+        return false;
+    }
+    let mut digits = 0;
+    let mut hex = 0;
+    let mut dashes = 0;
+    let mut letters = 0;
+    for byte in bytes {
+        digits += usize::from(byte.is_ascii_digit());
+        hex += usize::from(byte.is_ascii_hexdigit());
+        dashes += usize::from(matches!(byte, b'-' | b'_' | b'.'));
+        letters += usize::from(byte.is_ascii_alphabetic());
+    }
+    let len = bytes.len();
+    let number = digits > 0 && digits + dashes + usize::from(bytes[0] == b'+') == len;
+    let hash = hex == len && len >= 8 && (digits > 0 || len >= 16);
+    let uuid = len == 36 && hex == 32 && dashes == 4;
+    let token = len >= 20 && digits >= 3 && digits + letters + dashes >= len - 2;
+    number || hash || uuid || token || len > 48
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(target: &str) -> String {
+        let mut out = String::new();
+        template(target, &[], &mut out);
+        out
+    }
+
+    #[test]
+    fn variable_parts() {
+        for (target, expected) in [
+            ("/", "/"),
+            ("/users/17/orders?x=1", "/users/{id}/orders"),
+            ("/users/17/", "/users/{id}/"),
+            ("/d/2024-05-01", "/d/{id}"),
+            ("/o/3f2504e0-4f89-11d3-9a0c-0305e82c3301", "/o/{id}"),
+            ("/c/da39a3ee5e6b4b0d3255bfef95601890afd80709", "/c/{id}"),
+            ("/c/deadbeef", "/c/deadbeef"),
+            ("/c/deadbee1", "/c/{id}"),
+            ("/t/eyJhbGciOiJIUzI1NiJ9.eyJzdWIi", "/t/{id}"),
+            ("/static/app.css", "/static/app.css"),
+            ("/api/v1/items", "/api/v1/items"),
+            (
+                "/a/how-to-bake-a-very-good-cake",
+                "/a/how-to-bake-a-very-good-cake",
+            ),
+            ("http://h/a/1", "/a/{id}"),
+            ("http://h", "/"),
+            ("*", "*"),
+            ("", "(unknown)"),
+            ("/a#b", "/a"),
+        ] {
+            assert_eq!(of(target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn long_paths_are_cut() {
+        let long = format!("/{}", "x".repeat(70_000));
+        assert_eq!(of(&long), "/{id}");
+        assert!(of(&"/ab".repeat(1_000)).ends_with("/{cut}"));
+        assert!(of(&"/abcdefghijklmnopqrstuvwxyz".repeat(1_000)).len() < 300);
+    }
+
+    #[test]
+    fn user_rules_first() {
+        let rules: Vec<Rule> = ["/shop/{name}/item/{id}", "/static/*", "/"]
+            .iter()
+            .map(|rule| Rule::new(rule))
+            .collect();
+        let of = |target: &str| {
+            let mut out = String::new();
+            template(target, &rules, &mut out);
+            out
+        };
+        assert_eq!(of("/shop/red/item/x?y"), "/shop/{name}/item/{id}");
+        assert_eq!(of("/static/js/app.js"), "/static/*");
+        assert_eq!(of("/shop/red/item"), "/shop/red/item");
+        assert_eq!(of("/shop/red/item/x/y"), "/shop/red/item/x/y");
+        assert_eq!(of("/"), "/");
+    }
+}

@@ -1,0 +1,31 @@
+//! What is known of threads, processes, connections and requests at this moment.
+//!
+//! Tables and their rules only: what an event means is decided in `pipeline`, what a finished
+//! request looks like in `attribution`. Every table is bounded.
+
+pub(crate) mod activity;
+pub(crate) mod connections;
+pub(crate) mod polls;
+pub(crate) mod processes;
+pub(crate) mod request;
+pub(crate) mod sequence;
+pub(crate) mod signals;
+pub(crate) mod threads;
+
+use whyslow_abi::record::RecordHeader;
+
+/// One thread, for as long as it has its slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThreadKey {
+    pub(crate) tid: u32,
+    pub(crate) generation: u32,
+}
+
+impl From<&RecordHeader> for ThreadKey {
+    fn from(header: &RecordHeader) -> Self {
+        Self {
+            tid: header.tid,
+            generation: header.generation,
+        }
+    }
+}
