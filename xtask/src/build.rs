@@ -10,6 +10,10 @@ use crate::{ebpf, place, run};
 
 /// Options of `cargo xtask build`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask build                  target/release/whyslow\n  \
+    cargo xtask build --profile dev    target/debug/whyslow, quicker to build"
+)]
 pub(crate) struct Args {
     /// Cargo profile of the agent; the eBPF programs are always optimised
     #[arg(long, default_value = "release")]
@@ -18,6 +22,10 @@ pub(crate) struct Args {
 
 /// Options of `cargo xtask install`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask build && sudo cargo xtask install\n  \
+    cargo xtask install --prefix ~/.local"
+)]
 pub(crate) struct InstallArgs {
     /// The program goes to PREFIX/bin
     #[arg(long, default_value = "/usr/local")]

@@ -21,6 +21,12 @@ use load::Load;
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The application is tests/apps/demo: Django under gunicorn (2 workers of 4 \
+    threads) with PostgreSQL and Redis,\nall on free loopback ports with their data in a temporary \
+    folder. Seven clients ask it at an easy pace.\nLeave the view with q, or press Ctrl-C: \
+    everything that was started ends."
+)]
 pub(crate) struct Args {
     /// Print one snapshot of the view and leave; so it is without a terminal, too
     #[arg(long)]

@@ -18,6 +18,12 @@ use toolchain::{Compiler, TARGET, Toolchain};
 
 /// Options of `cargo xtask build-ebpf`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Leaves target/ebpf/whyslow-<name>.o. Two compilers do, the first found is \
+    used: a nightly of rustup with the\ncomponent rust-src, or /usr/bin/rustc with a precompiled \
+    core for bpfel-unknown-none. bpf-linker links.\nWhat is missing is told with the command that \
+    mends it; `cargo xtask setup` runs these commands."
+)]
 pub(crate) struct Args {
     /// Cargo profile; the kernel's verifier refuses much of what is not optimised
     #[arg(long, default_value = "release")]

@@ -12,6 +12,12 @@ mod python;
 
 /// Options of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Installs, where missing: Debian packages (as root; else it prints the \
+    apt-get line), bpf-linker by cargo,\nand a Python environment at target/venv with the versions \
+    of tests/apps/requirements.txt.\n`demo` and `test` do this by themselves. It is quick when \
+    nothing is missing."
+)]
 pub(crate) struct Args {
     /// Only say what is missing, and fail if anything is
     #[arg(long)]

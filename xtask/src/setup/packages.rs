@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::python;
 use crate::ebpf::toolchain::Compiler;
-use crate::run::{find_program, is_root, run};
+use crate::run::{find_program, is_root, output, run};
 
 /// Something that a package brings.
 pub(crate) struct Need {
@@ -64,10 +64,9 @@ pub(crate) const NEEDS: &[Need] = &[
         present: || find_program("qemu-system-x86_64").is_some(),
     },
     Need {
-        what: "a static busybox, for other kernels",
+        what: "a busybox with a web server, for other kernels",
         packages: &["busybox-static"],
-        // The plain package's program has the same name and is not static.
-        present: || has_debian_package("busybox-static") || !on_debian(),
+        present: has_busybox,
     },
 ];
 
@@ -144,13 +143,10 @@ fn has_postgres() -> bool {
         || find_program("initdb").is_some()
 }
 
-fn on_debian() -> bool {
-    find_program("dpkg-query").is_some()
-}
-
-/// Whether dpkg has unpacked files of this package.
-fn has_debian_package(name: &str) -> bool {
-    fs::metadata(format!("/var/lib/dpkg/info/{name}.list")).is_ok()
+/// Debian's other busybox package has a program of the same name without a web server.
+fn has_busybox() -> bool {
+    let applets = output(Command::new("/bin/busybox").arg("--list"));
+    applets.is_ok_and(|applets| applets.lines().any(|applet| applet == "httpd"))
 }
 
 #[cfg(test)]

@@ -12,9 +12,14 @@ mod tee;
 pub(crate) use counts::{Counts, Skip};
 use parts::{PARTS, Part};
 
-/// Options of `cargo xtask test`. Without any, all parts run: setup, format, ebpf, lints, unit,
-/// build, live, vm. The last line has the sums; the exit status is 0 only without a failure.
+/// Options of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only unit\n  \
+    cargo xtask test --skip vm --why 'no emulator on this machine'\n\n\
+    Ends with a table: passed, failed, skipped and time of each part, the reason of each skip, and \
+    the sums in the\nlast line. The exit status is 0 only when nothing failed."
+)]
 pub(crate) struct Args {
     /// Run only this part (may be given again); the others count as skipped
     #[arg(long, value_name = "PART", value_parser = part_names())]
