@@ -39,13 +39,22 @@ const KEY_WAIT: Duration = Duration::from_millis(50);
 /// How often "reconnecting (N s)" is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// A thread of this process panicked: the terminal was given back, so the view must not draw on.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
 /// Gives the terminal back when dropped.
 struct Screen(DefaultTerminal);
 
 impl Screen {
     fn take() -> anyhow::Result<Self> {
         // Installs a panic hook that gives the terminal back, too.
-        Ok(Self(ratatui::try_init().context("take the terminal")?))
+        let screen = Self(ratatui::try_init().context("take the terminal")?);
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICKED.store(true, Ordering::Relaxed);
+            before(panic);
+        }));
+        Ok(screen)
     }
 }
 
@@ -128,6 +137,11 @@ pub(crate) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
     let theme = Theme::from_environment();
     let mut tick = interval(TICK);
     while !model.ui.quit {
+        if PANICKED.load(Ordering::Relaxed) {
+            anyhow::bail!(
+                "the view has ended: a part of this process failed\nhint: report the message above"
+            );
+        }
         draw(&mut screen, &mut model, theme, begin.elapsed())?;
         tokio::select! {
             update = updates.recv() => match update {

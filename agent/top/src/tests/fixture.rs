@@ -148,80 +148,92 @@ pub(crate) fn worker(tid: u32, now: (&str, u64, &str), busy: f64, route: &str) -
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         info: info(),
-        in_flight: InFlightResponse {
-            monotonic_ns: NOW_NS,
-            requests: vec![
-                request(
-                    4102,
-                    "/report?year=?",
-                    12_400,
-                    ("net.upstream", 812, Some(peer("127.0.0.1:5432"))),
+        in_flight: in_flight(),
+        routes: routes(),
+        workers: workers(),
+    }
+}
+
+fn in_flight() -> InFlightResponse {
+    InFlightResponse {
+        monotonic_ns: NOW_NS,
+        requests: vec![
+            request(
+                4102,
+                "/report?year=?",
+                12_400,
+                ("net.upstream", 812, Some(peer("127.0.0.1:5432"))),
+            ),
+            request(
+                4103,
+                "/cart/17",
+                1_240,
+                (
+                    "lock.file",
+                    1_190,
+                    Some(file("/srv/shop/var/locks/cart.lock")),
                 ),
-                request(
-                    4103,
-                    "/cart/17",
-                    1_240,
-                    (
-                        "lock.file",
-                        1_190,
-                        Some(file("/srv/shop/var/locks/cart.lock")),
-                    ),
-                ),
-                request(4101, "/users/8812", 93, ("cpu", 2, None)),
-                request(
-                    4104,
-                    "/thumb",
-                    61,
-                    ("child", 44, Some(process(4177, "convert"))),
-                ),
-                request(4105, "/", 5, ("lock.futex", 3, Some(lock(0x7f3a_10c4)))),
-            ],
-        },
-        routes: RoutesResponse {
-            monotonic_ns: NOW_NS,
-            window_s: 60.0,
-            routes: vec![
-                route(
-                    "GET",
-                    "/report",
-                    11_000,
-                    &[("net.upstream", 9000), ("cpu", 1500), ("run_queue", 500)],
-                ),
-                route(
-                    "POST",
-                    "/cart/{id}",
-                    6000,
-                    &[("lock.file", 3500), ("disk.sync", 1500), ("cpu", 1000)],
-                ),
-                route(
-                    "GET",
-                    "/users/{id}",
-                    2400,
-                    &[("cpu", 1500), ("net.upstream", 700), ("unexplained", 200)],
-                ),
-                route("GET", "/", 600, &[("cpu", 400), ("net.client_write", 200)]),
-            ],
-            folded: 0,
-        },
-        workers: WorkersResponse {
-            monotonic_ns: NOW_NS,
-            workers: vec![
-                worker(4101, ("cpu", 2, ""), 0.31, "GET /users/{id}"),
-                worker(
-                    4102,
-                    ("net.upstream", 812, "127.0.0.1:5432"),
-                    0.97,
-                    "GET /report",
-                ),
-                worker(
-                    4103,
-                    ("lock.file", 1190, "/srv/shop/var/locks/cart.lock"),
-                    0.64,
-                    "POST /cart/{id}",
-                ),
-                worker(4106, ("", 0, ""), 0.0, ""),
-            ],
-        },
+            ),
+            request(4101, "/users/8812", 93, ("cpu", 2, None)),
+            request(
+                4104,
+                "/thumb",
+                61,
+                ("child", 44, Some(process(4177, "convert"))),
+            ),
+            request(4105, "/", 5, ("lock.futex", 3, Some(lock(0x7f3a_10c4)))),
+        ],
+    }
+}
+
+fn routes() -> RoutesResponse {
+    RoutesResponse {
+        monotonic_ns: NOW_NS,
+        window_s: 60.0,
+        routes: vec![
+            route(
+                "GET",
+                "/report",
+                11_000,
+                &[("net.upstream", 9000), ("cpu", 1500), ("run_queue", 500)],
+            ),
+            route(
+                "POST",
+                "/cart/{id}",
+                6000,
+                &[("lock.file", 3500), ("disk.sync", 1500), ("cpu", 1000)],
+            ),
+            route(
+                "GET",
+                "/users/{id}",
+                2400,
+                &[("cpu", 1500), ("net.upstream", 700), ("unexplained", 200)],
+            ),
+            route("GET", "/", 600, &[("cpu", 400), ("net.client_write", 200)]),
+        ],
+        folded: 0,
+    }
+}
+
+fn workers() -> WorkersResponse {
+    WorkersResponse {
+        monotonic_ns: NOW_NS,
+        workers: vec![
+            worker(4101, ("cpu", 2, ""), 0.31, "GET /users/{id}"),
+            worker(
+                4102,
+                ("net.upstream", 812, "127.0.0.1:5432"),
+                0.97,
+                "GET /report",
+            ),
+            worker(
+                4103,
+                ("lock.file", 1190, "/srv/shop/var/locks/cart.lock"),
+                0.64,
+                "POST /cart/{id}",
+            ),
+            worker(4106, ("", 0, ""), 0.0, ""),
+        ],
     }
 }
 
