@@ -5,8 +5,8 @@
 
 use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// Print one snapshot of the view and leave; so it is without a terminal, too
     #[arg(long)]
     once: bool,
+
+    /// Binary to show, instead of the one that is built for it
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
 }
 
 /// How many answered requests make a snapshot worth seeing.
@@ -46,7 +50,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "eBPF programs are loaded as root\nhint: sudo --preserve-env cargo xtask demo"
     );
     setup::ensure()?;
-    let whyslow = build::build("release")?;
+    let whyslow = match &args.binary {
+        Some(binary) => binary.clone(),
+        None => build::build("release")?,
+    };
     signals::catch()?;
 
     let scratch = Scratch::new("demo")?;
@@ -66,10 +73,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let shown = warm_up(&load, &agent).and_then(|()| show(&whyslow, &socket, once, &agent));
     let (answered, failed) = (load.answered(), load.failed());
     drop(load);
-    let ended = agent.ended();
     drop((agent, demo, scratch));
     shown?;
-    ensure!(ended.is_none(), "the agent ended by itself");
     eprintln!("the demo asked {answered} requests, {failed} failed; all is ended");
     Ok(())
 }
@@ -109,25 +114,23 @@ fn still_well(agent: &Process) -> Result<()> {
 
 /// Opens the view, or prints it once.
 fn show(whyslow: &Path, socket: &Path, once: bool, agent: &Process) -> Result<()> {
+    const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
     let mut command = Command::new(whyslow);
     command.arg("top").arg("--socket").arg(socket);
     if once {
         command.arg("--once");
     }
     let top = Process::start_in_foreground("whyslow top", command, StopSignal::Terminate)?;
-    let status = wait_for_end(&top, agent)?;
-    ensure!(status.success(), "whyslow top failed ({status})");
-    Ok(())
-}
-
-/// The view survives a lost agent, so only its own end, or a signal to us, ends the wait.
-fn wait_for_end(top: &Process, agent: &Process) -> Result<ExitStatus> {
-    const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+    // The view survives a lost agent, so only its own end, or a signal to us, ends the wait.
     wait_until(LONG, "the view to be left", || {
         top.ended().is_some() || signals::asked_to_end()
     })?;
-    match top.ended() {
-        Some(status) => Ok(status),
-        None => still_well(agent).and_then(|()| top.ended().context("the view runs on")),
+    if signals::asked_to_end() && !once {
+        // Ctrl-C is a way to leave the view.
+        return Ok(());
     }
+    still_well(agent)?;
+    let status = top.ended().context("the view runs on")?;
+    ensure!(status.success(), "whyslow top failed ({status})");
+    Ok(())
 }
