@@ -176,6 +176,17 @@ impl ChunkDecoder {
         ChunkState::Data
     }
 
+    /// Whether the next byte is part of the framing: a digit of a size, or a line end.
+    pub(crate) fn frames(&self, byte: u8) -> bool {
+        match self.state {
+            ChunkState::Size => byte.is_ascii_hexdigit() || matches!(byte, b'\r' | b'\n' | b';'),
+            ChunkState::Extension | ChunkState::TrailerStart | ChunkState::Trailer => {
+                matches!(byte, b'\r' | b'\n')
+            }
+            ChunkState::Data | ChunkState::Done | ChunkState::Broken => false,
+        }
+    }
+
     /// The last chunk and the trailer section were seen.
     pub(crate) fn is_done(&self) -> bool {
         self.state == ChunkState::Done

@@ -4,7 +4,7 @@
 use super::{BodyFraming, Protocol, Recognised, RequestHead, ResponseHead};
 
 /// Longest method accepted.
-const METHOD_LIMIT: usize = 24;
+pub(crate) const METHOD_LIMIT: usize = 24;
 
 /// HTTP/1.0 and HTTP/1.1.
 #[derive(Clone, Copy, Debug)]
@@ -107,14 +107,14 @@ impl Protocol for Http1 {
 }
 
 /// Content-Length and Transfer-Encoding as they are met.
-#[derive(Debug, Default)]
-struct Framing {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Framing {
     length: Option<u64>,
     chunked: bool,
 }
 
 impl Framing {
-    fn header(&mut self, name: &[u8], value: &[u8]) {
+    pub(crate) fn header(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"content-length") {
             self.length = decimal(value);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
@@ -123,7 +123,7 @@ impl Framing {
         }
     }
 
-    fn body(&self, otherwise: BodyFraming) -> BodyFraming {
+    pub(crate) fn body(&self, otherwise: BodyFraming) -> BodyFraming {
         match (self.chunked, self.length) {
             (true, _) => BodyFraming::Chunked,
             (false, Some(length)) => BodyFraming::Length(length),
@@ -168,7 +168,7 @@ fn trim_cr(line: &[u8]) -> &[u8] {
 }
 
 /// `token` characters of RFC 9110 that occur in methods.
-fn is_method_byte(byte: u8) -> bool {
+pub(crate) fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 

@@ -112,18 +112,21 @@ fn is_variable(segment: &str) -> bool {
     let mut digits = 0;
     let mut hex = 0;
     let mut dashes = 0;
-    let mut letters = 0;
+    let mut upper = 0;
+    let mut lower = 0;
     for byte in bytes {
         digits += usize::from(byte.is_ascii_digit());
         hex += usize::from(byte.is_ascii_hexdigit());
         dashes += usize::from(matches!(byte, b'-' | b'_' | b'.'));
-        letters += usize::from(byte.is_ascii_alphabetic());
+        upper += usize::from(byte.is_ascii_uppercase());
+        lower += usize::from(byte.is_ascii_lowercase());
     }
     let len = bytes.len();
     let number = digits > 0 && digits + dashes + usize::from(bytes[0] == b'+') == len;
     let hash = hex == len && len >= 8 && (digits > 0 || len >= 16);
     let uuid = len == 36 && hex == 32 && dashes == 4;
-    let token = len >= 20 && digits >= 3 && digits + letters + dashes >= len - 2;
+    let mixed = digits >= 3 || (digits >= 1 && upper >= 3 && lower >= 3);
+    let token = len >= 20 && mixed && digits + upper + lower + dashes >= len - 2;
     number || hash || uuid || token || len > 48
 }
 

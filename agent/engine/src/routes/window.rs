@@ -152,7 +152,7 @@ impl Window {
             }
         }
         for (slot, figures) in &self.coarse {
-            if (slot + 1) * FINE_PER_COARSE > fine {
+            if *slot * FINE_PER_COARSE >= fine {
                 sum.merge(figures);
             }
         }

@@ -1,0 +1,306 @@
+//! A stand-in for the kernel side: turns reads, writes, closes and exits into the records that it
+//! would send, with its own rules for where a request begins and ends.
+
+use std::collections::BTreeMap;
+
+use whyslow_abi::{
+    Plain,
+    account::Account,
+    connection::{
+        CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
+        RESPONSE_HEAD,
+    },
+    plain_bytes, read_plain,
+    record::{
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, LifecycleKind,
+        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordHeader, RecordKind,
+        SignalRecord,
+    },
+    totals::Totals,
+    wait::{Wait, WaitTargetKind},
+};
+
+/// An all-zero value.
+pub fn zeroed<T: Plain>() -> T {
+    read_plain(&vec![0; size_of::<T>()]).unwrap()
+}
+
+#[derive(Clone, Debug)]
+pub struct SimThread {
+    pub tgid: u32,
+    pub totals: Totals,
+    pub last_ns: u64,
+    pub sequence: u32,
+    pub connection: u64,
+    pub waits: [Wait; 4],
+}
+
+/// The kernel side's tables.
+#[derive(Debug, Default)]
+pub struct Kernel {
+    pub threads: BTreeMap<u32, SimThread>,
+    pub connections: BTreeMap<u64, ConnectionState>,
+    /// Records sent since they were taken last.
+    pub sent: Vec<Vec<u8>>,
+}
+
+const FULL: &[&str] = &[
+    "GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "FOO ",
+];
+
+fn looks_like_request(bytes: &[u8]) -> bool {
+    FULL.iter().any(|method| {
+        let method = method.as_bytes();
+        let shared = method.len().min(bytes.len());
+        shared > 0 && bytes[..shared] == method[..shared]
+    })
+}
+
+fn account(name: &str) -> Account {
+    *Account::ALL
+        .iter()
+        .find(|account| account.name() == name)
+        .unwrap_or_else(|| panic!("no account {name}"))
+}
+
+impl Kernel {
+    /// The thread lived on until `now_ns`: `spent` by account, the rest on a CPU.
+    pub fn advance(&mut self, tid: u32, tgid: u32, now_ns: u64, spent: &BTreeMap<String, f64>) {
+        let thread = self.threads.entry(tid).or_insert_with(|| SimThread {
+            tgid,
+            totals: Totals::ZERO,
+            last_ns: now_ns,
+            sequence: 0,
+            connection: 0,
+            waits: [zeroed(); 4],
+        });
+        let mut left = now_ns - thread.last_ns;
+        for (name, ms) in spent {
+            let ns = (ms * 1e6).round() as u64;
+            let account = account(name);
+            thread.totals.ns[account as usize] += ns;
+            thread.totals.count[account as usize] += 1;
+            left = left.checked_sub(ns).expect("spent more than passed");
+        }
+        thread.totals.ns[Account::Cpu as usize] += left;
+        thread.last_ns = now_ns;
+    }
+
+    /// A wait on a file that the thread has just had.
+    pub fn file_wait(&mut self, tid: u32, start_ns: u64, ns: u64, inode: u64, name: &str) {
+        let thread = self.threads.get_mut(&tid).unwrap();
+        let mut wait: Wait = zeroed();
+        wait.start_ns = start_ns;
+        wait.ns = ns;
+        wait.account = Account::DiskRead as u8;
+        wait.target = WaitTargetKind::File as u8;
+        wait.fd = 9;
+        wait.a = inode;
+        wait.name[..name.len()].copy_from_slice(name.as_bytes());
+        thread.waits[0] = wait;
+    }
+
+    pub fn header(&mut self, kind: RecordKind, tid: u32, now_ns: u64) -> RecordHeader {
+        let thread = self.threads.get_mut(&tid).unwrap();
+        thread.sequence += 1;
+        RecordHeader {
+            time_ns: now_ns,
+            kind: kind as u32,
+            tid,
+            tgid: thread.tgid,
+            generation: 1,
+            sequence: thread.sequence,
+            reserved: 0,
+        }
+    }
+
+    fn send<T: Plain>(&mut self, record: &T) {
+        self.sent.push(plain_bytes(record).to_vec());
+    }
+
+    pub fn end(&mut self, reason: EndReason, tid: u32, now_ns: u64, id: u64) {
+        let Some(state) = self.connections.get(&id).copied() else {
+            return;
+        };
+        if state.phase == ConnectionPhase::Idle as u32 {
+            return;
+        }
+        let header = self.header(RecordKind::End, tid, now_ns);
+        let mut record: EndRecord = zeroed();
+        record.header = header;
+        record.reason = reason as u32;
+        record.now = self.threads[&tid].totals;
+        record.waits = self.threads[&tid].waits;
+        record.state = state;
+        self.send(&record);
+    }
+
+    /// `fd` of the process was read: `bytes`, of a read that returned `read` of them.
+    pub fn read(&mut self, tid: u32, now_ns: u64, id: u64, fd: i32, bytes: &[u8], read: usize) {
+        let phase = self.connections.get(&id).map_or(0, |c| c.phase);
+        let waiting = phase != ConnectionPhase::Request as u32;
+        if waiting && looks_like_request(bytes) {
+            self.begin(tid, now_ns, id, fd, bytes, read);
+        } else if let Some(state) = self.connections.get_mut(&id) {
+            let offset = state.bytes_in;
+            state.bytes_in += read as u64;
+            state.last_read_ns = now_ns;
+            let room = REQUEST_CAPTURE.saturating_sub(state.captured_in as usize);
+            let captured = bytes.len().min(PIECE_PAYLOAD).min(room);
+            if waiting || captured == 0 {
+                return;
+            }
+            state.captured_in += captured as u32;
+            let request = state.request;
+            let mut record: PieceRecord = zeroed();
+            record.header = self.header(RecordKind::Piece, tid, now_ns);
+            record.connection = id;
+            record.request = request;
+            record.read_len = read as u32;
+            record.offset = offset as u32;
+            record.payload_len = captured as u32;
+            record.payload[..captured].copy_from_slice(&bytes[..captured]);
+            self.send(&record);
+        }
+    }
+
+    fn begin(&mut self, tid: u32, now_ns: u64, id: u64, fd: i32, bytes: &[u8], read: usize) {
+        let other = self.threads[&tid].connection;
+        let moved = self
+            .connections
+            .get(&other)
+            .is_some_and(|c| c.reader_tid == tid);
+        if other != id && moved {
+            self.end(EndReason::ThreadMoved, tid, now_ns, other);
+        }
+        self.end(EndReason::NextRequest, tid, now_ns, id);
+        let captured = bytes.len().min(BEGIN_PAYLOAD);
+        self.reset(tid, now_ns, id, fd);
+        let state = self.connections.get_mut(&id).unwrap();
+        state.bytes_in = read as u64;
+        state.captured_in = captured as u32;
+        let mut record = self.begin_record(tid, now_ns, id);
+        record.read_len = read as u32;
+        record.payload_len = captured as u32;
+        record.payload[..captured].copy_from_slice(&bytes[..captured]);
+        self.send(&record);
+    }
+
+    fn reset(&mut self, tid: u32, now_ns: u64, id: u64, fd: i32) {
+        let thread = self.threads.get_mut(&tid).unwrap();
+        thread.connection = id;
+        thread.waits = [zeroed(); 4];
+        let mut state: ConnectionState = zeroed();
+        state.request = self.connections.get(&id).map_or(1, |c| c.request + 1);
+        state.id = id;
+        state.phase = ConnectionPhase::Request as u32;
+        state.fd = fd;
+        state.tgid = thread.tgid;
+        state.reader_tid = tid;
+        state.reader_generation = 1;
+        state.begin_ns = now_ns;
+        state.last_read_ns = now_ns;
+        state.totals = thread.totals;
+        self.connections.insert(id, state);
+    }
+
+    fn begin_record(&mut self, tid: u32, now_ns: u64, id: u64) -> BeginRecord {
+        let state = self.connections[&id];
+        let mut record: BeginRecord = zeroed();
+        record.header = self.header(RecordKind::Begin, tid, now_ns);
+        record.connection = id;
+        record.request = state.request;
+        record.fd = state.fd;
+        record.family = 2;
+        record.peer_port_be = 40_000_u16.to_be();
+        record.peer_address[..4].copy_from_slice(&[127, 0, 0, 1]);
+        record.totals = self.threads[&tid].totals;
+        record
+    }
+
+    /// Response bytes were written: `bytes` are the first of `written`.
+    pub fn write(&mut self, tid: u32, now_ns: u64, id: u64, bytes: &[u8], written: usize) {
+        let state = self.connections.get_mut(&id).expect("no such connection");
+        if bytes.starts_with(b"HTTP/1.1 1") {
+            state.flags |= INTERIM_RESPONSE;
+            return;
+        }
+        if state.phase == ConnectionPhase::Response as u32 && bytes.starts_with(b"HTTP/1.") {
+            let fd = state.fd;
+            self.end(EndReason::NextResponse, tid, now_ns, id);
+            self.reset(tid, now_ns, id, fd);
+            let mut record = self.begin_record(tid, now_ns, id);
+            record.flags = BEGIN_PIPELINED;
+            self.send(&record);
+        }
+        let thread = self.threads[&tid].clone();
+        let state = self.connections.get_mut(&id).unwrap();
+        state.phase = ConnectionPhase::Response as u32;
+        state.writer_tid = tid;
+        state.writer_generation = 1;
+        state.writes += 1;
+        if state.first_write_ns == 0 {
+            state.first_write_ns = now_ns;
+        }
+        state.last_write_ns = now_ns;
+        state.bytes_out += written as u64;
+        let from = state.captured_out as usize;
+        let room = (RESPONSE_HEAD - from).min(bytes.len());
+        state.response[from..from + room].copy_from_slice(&bytes[..room]);
+        state.captured_out += room as u32;
+        state.tail = [0; 8];
+        let tail = &bytes[bytes.len().saturating_sub(8)..];
+        state.tail[8 - tail.len()..].copy_from_slice(tail);
+        state.totals = thread.totals;
+        state.waits = thread.waits;
+    }
+
+    /// The client closed its side, or (`reset`) the connection broke.
+    pub fn client_gone(&mut self, id: u64, reset: bool) {
+        let state = self.connections.get_mut(&id).unwrap();
+        state.flags |= if reset { CLIENT_RESET } else { CLIENT_CLOSED };
+    }
+
+    pub fn close(&mut self, tid: u32, now_ns: u64, id: u64) {
+        self.end(EndReason::Closed, tid, now_ns, id);
+        self.connections.remove(&id);
+    }
+
+    pub fn lifecycle(&mut self, event: LifecycleKind, tid: u32, now_ns: u64) -> LifecycleRecord {
+        let mut record: LifecycleRecord = zeroed();
+        record.header = self.header(RecordKind::Lifecycle, tid, now_ns);
+        record.event = event as u32;
+        record.parent = 1;
+        record.process_start_ns = 77;
+        record.comm[..8].copy_from_slice(b"gunicorn");
+        record.totals = self.threads[&tid].totals;
+        record
+    }
+
+    pub fn send_lifecycle(&mut self, record: &LifecycleRecord) {
+        self.send(record);
+    }
+
+    pub fn signal(&mut self, sender: u32, target: u32, signal: i32, now_ns: u64) {
+        let mut record: SignalRecord = zeroed();
+        record.header = RecordHeader {
+            time_ns: now_ns,
+            kind: RecordKind::Signal as u32,
+            tid: sender,
+            tgid: sender,
+            generation: 0,
+            sequence: 0,
+            reserved: 0,
+        };
+        record.signal = signal;
+        record.target_tid = target;
+        record.target_tgid = target;
+        record.comm[..8].copy_from_slice(b"oom-kill");
+        self.send(&record);
+    }
+
+    /// Takes what was sent.
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.sent)
+    }
+}
