@@ -19,8 +19,8 @@ const SOCKET: &str = "/run/whyslow.sock";
 /// What the agent and the other commands say of themselves.
 pub(crate) const LOG: &str = "/run/agent.log";
 
-/// Longest wait for the agent to be ready, or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for the agent to be ready, or to end: verifying its programs is slow in emulation.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks until `found` gives something, or the limit is over.
 pub(crate) fn wait_until<T>(limit: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {

@@ -37,7 +37,7 @@ struct InfoAttribute {
     info: u64,
 }
 
-/// `struct bpf_prog_info` up to `recursion_misses`.
+/// `struct bpf_prog_info` up to `verified_insns` (Linux 5.16).
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct ProgramInfo {
@@ -51,6 +51,8 @@ struct ProgramInfo {
     run_time_ns: u64,
     run_count: u64,
     recursion_misses: u64,
+    verified: u32,
+    reserved: u32,
 }
 
 const _: () = assert!(std::mem::offset_of!(ProgramInfo, name) == 64);
@@ -65,6 +67,8 @@ pub(crate) struct Program {
     pub(crate) runs: u64,
     /// Times it did not run because it was running on that CPU already.
     pub(crate) misses: u64,
+    /// Instructions that the verifier went through; it gives up at a million.
+    pub(crate) verified: u32,
 }
 
 /// Everything that is loaded: kind and id.
@@ -141,6 +145,7 @@ fn program(id: u32) -> io::Result<Program> {
         name: String::from_utf8_lossy(name).into_owned(),
         runs: info.run_count,
         misses: info.recursion_misses,
+        verified: info.verified,
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use whyslow_abi::catalogue::{ObjectFile, PROBES, Probe};
 
 use crate::{
-    bpf::{Inventory, NAME_LENGTH},
+    bpf::{Inventory, NAME_LENGTH, Program},
     client::Asked,
     scene::{Evidence, TIMES},
 };
@@ -92,29 +92,26 @@ fn scene(evidence: &Evidence) -> Result<String> {
 
 fn features(evidence: &Evidence) -> Result<String> {
     let doctor = evidence.doctor.as_ref().context("doctor was not run")?;
-    let features = doctor["features"]
-        .as_array()
-        .context("doctor told no features")?;
-    let missing: Vec<String> = features
-        .iter()
-        .filter(|feature| feature["available"] != true)
-        .map(|feature| format!("{} ({})", text(&feature["name"]), text(&feature["reason"])))
-        .collect();
-    ensure!(missing.is_empty(), "not available: {}", missing.join(", "));
+    let features = doctor.as_array().context("doctor told no list")?;
+    for feature in features {
+        let (name, reason) = (text(&feature["name"]), text(&feature["reason"]));
+        ensure!(feature["available"] == true, "{name}: {reason}");
+    }
     for probe in PROBES {
         available(doctor, probe.feature)?;
     }
-    Ok(format!("{} features", features.len()))
+    let names: Vec<&str> = features
+        .iter()
+        .map(|feature| text(&feature["name"]))
+        .collect();
+    Ok(names.join(" "))
 }
 
 /// Fails unless doctor told the feature, as available.
 fn available(doctor: &Value, name: &str) -> Result<()> {
-    let features = doctor["features"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let features = doctor.as_array().map(Vec::as_slice).unwrap_or_default();
     let found = features.iter().find(|feature| feature["name"] == name);
-    let found = found.with_context(|| format!("doctor does not know the feature {name}"))?;
+    let found = found.with_context(|| format!("doctor does not know {name}"))?;
     ensure!(
         found["available"] == true,
         "{name}: {}",
@@ -136,16 +133,20 @@ fn hit(evidence: &Evidence, probe: &Probe) -> Result<String> {
         .programs
         .iter()
         .filter(|program| program.name == name);
-    let (runs, misses) = ours
-        .map(|program| (program.runs, program.misses))
-        .reduce(|a, b| (a.0 + b.0, a.1 + b.1))
-        .with_context(|| format!("not loaded; loaded are: {}", loaded(evidence)))?;
-    ensure!(runs > 0, "loaded and never run");
-    Ok(if misses > 0 {
-        format!("{runs} runs, {misses} missed")
-    } else {
-        format!("{runs} runs")
-    })
+    // The agent's own; doctor's, which are never attached, are gone.
+    let program = ours.max_by_key(|program| program.runs);
+    let program =
+        program.with_context(|| format!("not loaded; loaded are: {}", loaded(evidence)))?;
+    ensure!(program.runs > 0, "loaded and never run");
+    let Program {
+        runs,
+        misses,
+        verified,
+        ..
+    } = program;
+    Ok(format!(
+        "{runs} runs, {misses} missed, {verified} instructions verified"
+    ))
 }
 
 fn loaded(evidence: &Evidence) -> String {

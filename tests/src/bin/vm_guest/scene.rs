@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
@@ -86,11 +86,16 @@ fn play_into(evidence: &mut Evidence) -> Result<()> {
     let agent = Agent::start()?;
     println!("agent is ready");
     let mut watch = Watch::start()?;
-    evidence.doctor = Some(agent::doctor()?);
+    // Doctor loads the programs once more, which takes its time: beside the requests.
+    let doctor = thread::spawn(agent::doctor);
     ask_all(evidence, &mut held)?;
     println!("requests are asked");
     kill_a_worker(evidence, &mut held)?;
     wait_for_events(evidence, &mut watch)?;
+    let doctor = doctor
+        .join()
+        .unwrap_or_else(|_| bail!("doctor's thread panicked"));
+    evidence.doctor = Some(doctor?);
     evidence.programs = bpf::programs()?;
     evidence.events = Some(watch.stop()?);
     agent.stop()?;

@@ -4,7 +4,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::bpf::Program;
 
 fn asked(target: &str, pid: u32, waited_ns: Option<u64>) -> Asked {
     Asked {
@@ -55,6 +54,7 @@ fn good() -> Evidence {
         .map(|(target, measured, _)| asked(target, 11, Some(*measured)));
     let replaced = asked("/after/0", 13, Some(0));
     let mut features: Vec<&str> = PROBES.iter().map(|probe| probe.feature).collect();
+    features.sort_unstable();
     features.dedup();
     let features: Vec<Value> = features
         .iter()
@@ -67,13 +67,14 @@ fn good() -> Evidence {
         killed: Some(12),
         replaced: Some(replaced),
         events: Some(events),
-        doctor: Some(json!({ "features": features })),
+        doctor: Some(json!(features)),
         programs: PROBES
             .iter()
             .map(|probe| Program {
                 name: probe.name.to_owned(),
                 runs: 3,
                 misses: 0,
+                verified: 9,
             })
             .collect(),
         left_by_stop: Some(Inventory::new()),
@@ -221,13 +222,9 @@ fn a_program_that_never_ran_or_a_feature_that_is_off_fails() {
     {
         assert!(hit(&evidence, probe).is_err(), "{}", probe.name);
     }
-    for index in 0..evidence.doctor.as_ref().unwrap()["features"]
-        .as_array()
-        .unwrap()
-        .len()
-    {
+    for index in 0..evidence.doctor.as_ref().unwrap().as_array().unwrap().len() {
         let mut evidence = good();
-        evidence.doctor.as_mut().unwrap()["features"][index]["available"] = json!(false);
+        evidence.doctor.as_mut().unwrap()[index]["available"] = json!(false);
         assert!(features(&evidence).is_err(), "{index}");
     }
 }
