@@ -221,13 +221,26 @@ pub(crate) fn doctor() -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("doctor printed no JSON: {text:?}"))
 }
 
-/// The last lines of the log.
+/// The last lines of the log. Of a long one (a verifier's words) its begin and its end.
 pub(crate) fn log_tail(count: usize) -> Vec<String> {
+    const BEGIN: usize = 500;
+    const END: usize = 2500;
+    let shorten = |line: &str| {
+        let length = line.chars().count();
+        if length <= BEGIN + END {
+            return line.to_owned();
+        }
+        let begin = line.chars().take(BEGIN);
+        begin
+            .chain(" [...] ".chars())
+            .chain(line.chars().skip(length - END))
+            .collect()
+    };
     let text = fs::read(LOG).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..]
         .iter()
-        .map(|&line| line.to_owned())
+        .map(|line| shorten(line))
         .collect()
 }

@@ -316,6 +316,7 @@ fn account(evidence: &Evidence, target: &str, account: &str) -> Result<String> {
         .collect();
     let list = format!("{account}/measured ms: {}", list.join(" "));
     for ((measured, own), most) in measured.iter().zip(&own).zip(&most) {
+        ensure!(*own > 0, "nothing in the account; {list}");
         // The whole request may use more CPU than the part that the server measured.
         ensure!(
             account == "cpu" || own <= measured,

@@ -188,8 +188,17 @@ fn ask_for_locked_file() -> Result<Asked> {
     ensure!(locked == 0, "flock: {}", std::io::Error::last_os_error());
     thread::scope(|scope| {
         let asked = scope.spawn(|| Client::ask_once(ADDRESS, "/flock"));
+        // An arrow marks who waits for a lock.
+        let waits = || {
+            fs::read_to_string("/proc/locks")
+                .ok()?
+                .contains("->")
+                .then_some(())
+        };
+        let waits = wait_until(PATIENCE, waits);
         thread::sleep(PAUSE);
         drop(file);
+        ensure!(waits.is_some(), "nobody waits for the lock");
         asked
             .join()
             .unwrap_or_else(|_| Err(anyhow::anyhow!("the client panicked")))
