@@ -3,7 +3,7 @@
 //! The kernel side goes by the first bytes. Here it is known where a body ends, so bytes of a body
 //! that look like a request are told apart: the open request goes on under the new number.
 
-use whyslow_abi::totals::Totals;
+use whyslow_abi::{record::RecordHeader, totals::Totals};
 
 use super::Engine;
 use crate::{
@@ -12,7 +12,11 @@ use crate::{
     losses::reason,
     output::Output,
     protocol::{self, Recognised},
-    timeline::{ThreadKey, connections::UnreadBody, request::OpenRequest},
+    timeline::{
+        ThreadKey,
+        connections::{Surplus, UnreadBody},
+        request::OpenRequest,
+    },
 };
 
 /// Where a request's time starts.
@@ -148,14 +152,11 @@ impl Engine {
         self.connections.put(id, request);
         let now_ns = raw.header.time_ns;
         let mut offset = 0;
-        if let Some((bytes, cut)) = carried {
-            // One byte more than captured stands for all that was not.
-            let read = bytes.len() as u64 + u64::from(cut);
-            self.feed(id, 0, &bytes, read, now_ns, out);
-            offset = read;
+        if let Some(surplus) = carried {
+            offset = self.feed_surplus(id, &surplus, out);
             if let Some(request) = self.connections.request_mut(id) {
-                request.offset_base = read;
-                request.carried = read;
+                request.offset_base = offset;
+                request.carried = offset;
             }
         }
         if !begin.pipelined {
@@ -168,12 +169,50 @@ impl Engine {
                 out,
             );
         }
-        self.register(id, key, begin, now_ns);
+        if let Some(thread) = self.threads.of(key) {
+            thread.cpu.note(now_ns, raw.totals.ns[0]);
+        }
+        self.register(id, key, now_ns);
+    }
+
+    /// Feeds a request what was read before it began; returns how many bytes that is. One byte
+    /// more than captured stands for all that was not.
+    fn feed_surplus(&mut self, id: u64, surplus: &Surplus, out: &mut Vec<Output>) -> u64 {
+        let bytes = surplus.bytes.trim_ascii_start();
+        let read = bytes.len() as u64 + u64::from(surplus.cut);
+        self.feed(id, 0, bytes, read, surplus.read_ns, out);
+        read
+    }
+
+    /// Begins a request with what was read beyond the one before, under the number that the
+    /// kernel side still uses: it took the request for more of a body.
+    pub(super) fn begin_within(
+        &mut self,
+        id: u64,
+        number: u32,
+        header: &RecordHeader,
+        out: &mut Vec<Output>,
+    ) {
+        let key = ThreadKey::from(header);
+        if !self.ensure_thread(header, out) {
+            return;
+        }
+        let request_id = self.next_id();
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let surplus = std::mem::take(&mut connection.surplus);
+        connection.unread = None;
+        connection.finished = number.saturating_sub(1);
+        let mut request = OpenRequest::new(request_id, number, key, header.tgid, header.time_ns);
+        request.ring_full_epoch = self.ring_full_epoch;
+        self.connections.put(id, Box::new(request));
+        self.feed_surplus(id, &surplus, out);
+        self.register(id, key, header.time_ns);
     }
 
     /// Bytes of an earlier read that this request begins with, and where its time starts.
-    #[expect(clippy::type_complexity, reason = "used once, by the caller above")]
-    fn carry(&mut self, begin: &Begin, key: ThreadKey) -> Option<(Option<(Vec<u8>, bool)>, Start)> {
+    fn carry(&mut self, begin: &Begin, key: ThreadKey) -> Option<(Option<Surplus>, Start)> {
         let raw = &begin.raw;
         let connection = self.connections.get_mut(raw.connection)?;
         let last = connection.last_write.take();
@@ -195,12 +234,11 @@ impl Engine {
             totals: last.filter(|l| l.writer == key).map(|l| l.totals),
             socket_queue_ns: ns.saturating_sub(surplus.read_ns),
         };
-        let carried = surplus.bytes.trim_ascii_start().to_vec();
-        Some((Some((carried, surplus.cut)), start))
+        Some((Some(surplus), start))
     }
 
     /// Ties the request to its thread, unless its bytes turned out to be none.
-    fn register(&mut self, id: u64, key: ThreadKey, begin: &Begin, now_ns: u64) {
+    fn register(&mut self, id: u64, key: ThreadKey, now_ns: u64) {
         let Some(request) = self.connections.request(id) else {
             return;
         };
@@ -208,7 +246,6 @@ impl Engine {
         let Some(thread) = self.threads.of(key) else {
             return;
         };
-        thread.cpu.note(now_ns, begin.raw.totals.ns[0]);
         let exit = (thread.ended_ns, thread.exit_totals.as_deref().copied());
         let others = std::mem::take(&mut thread.open);
         let mut shared = false;

@@ -30,7 +30,7 @@ const fn noticed(reason: Noticed) -> EndReason {
 }
 
 /// Whether the front of a request lies in what was read beyond the one before.
-fn holds_request(surplus: &Surplus) -> bool {
+pub(super) fn holds_request(surplus: &Surplus) -> bool {
     let bytes = surplus.bytes.trim_ascii_start();
     surplus.cut || (!bytes.is_empty() && protocol::recognise(bytes).0 != Recognised::No)
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use whyslow_abi::record::REQUEST_CAPTURE;
 
-use super::{Engine, event};
+use super::{Engine, end::holds_request, event};
 use crate::{
+    attribution::progress::{Completeness, Progress},
     decode::Piece,
     losses::reason,
-    output::{EventKind, Output, RequestStarted},
+    output::{EndReason, EventKind, Output, RequestStarted},
     protocol::{self, Recognised, RequestHead, body::BodyTracker},
     redact,
     timeline::request::{Head, OpenRequest},
@@ -34,22 +35,67 @@ enum Fed {
 impl Engine {
     pub(super) fn piece(&mut self, piece: &Piece, out: &mut Vec<Output>) {
         let raw = &piece.raw;
-        let Some(request) = self.connections.request(raw.connection) else {
+        let id = raw.connection;
+        let (read, time_ns) = (u64::from(raw.read_len), raw.header.time_ns);
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if request.number != raw.request {
+        if connection.number != raw.request {
             return;
         }
-        let offset = request.offset_base.saturating_add(u64::from(raw.offset));
-        let read = u64::from(raw.read_len);
-        self.feed(
-            raw.connection,
-            offset,
-            piece.payload(),
-            read,
-            raw.header.time_ns,
-            out,
-        );
+        let at = u64::from(raw.offset);
+        if let Some(request) = &connection.open {
+            let offset = request.offset_base.saturating_add(at);
+            let merged = request.prior.is_some();
+            self.feed(id, offset, piece.payload(), read, time_ns, out);
+            if merged {
+                self.split_merged(piece, out);
+            }
+        } else if let Some(unread) = connection.unread.as_deref_mut() {
+            let offset = unread.base.saturating_add(at);
+            unread.body.feed(offset, piece.payload());
+            unread.read = offset.saturating_add(read);
+            if let Some(end) = unread.body.end() {
+                let surplus = &mut connection.surplus;
+                surplus.collect(end, offset, piece.payload(), read, time_ns);
+                if holds_request(surplus) {
+                    self.begin_within(id, raw.request, &raw.header, out);
+                }
+            }
+        }
+    }
+
+    /// After an early response the kernel side takes the next request for more of the body: here
+    /// it is known where the body ends.
+    fn split_merged(&mut self, piece: &Piece, out: &mut Vec<Output>) {
+        let raw = &piece.raw;
+        let id = raw.connection;
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let Some(request) = connection.open.as_deref() else {
+            return;
+        };
+        let Some(last) = request.prior.as_ref().and_then(|p| p.last.clone()) else {
+            return;
+        };
+        if !holds_request(&connection.surplus) {
+            return;
+        }
+        // What is told is the state at the last write; the bytes read since are not in it.
+        let mut nothing = *last;
+        nothing.bytes_in = 0;
+        nothing.bytes_out = 0;
+        let progress = Progress::new(request, &nothing);
+        let complete = progress.completeness(request.method(), request.protocol);
+        if complete == Completeness::Complete {
+            let end = request.body.as_ref().and_then(BodyTracker::end);
+            let counted = request.prior.as_ref().map_or(0, |p| p.bytes_in);
+            nothing.bytes_in = end.unwrap_or(0).saturating_sub(counted);
+            let time_ns = raw.header.time_ns;
+            self.close_written(id, &nothing, EndReason::Complete, time_ns, out);
+            self.begin_within(id, raw.request, &raw.header, out);
+        }
     }
 
     /// Hands a request bytes that were read at `offset` from its first byte. `read`: bytes that

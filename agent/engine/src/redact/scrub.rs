@@ -227,18 +227,18 @@ impl Scrubber {
     /// Takes the front of a target up to its path; returns how many bytes. User information is
     /// blanked; and all, when the end is not here, since an `@` may still come.
     fn absolute(&mut self, slashes: u8, bytes: &mut [u8]) -> usize {
+        let fresh = slashes == 0 && self.name.is_empty();
         let mut seen = slashes;
         let mut host = 0;
         let end = bytes.iter().enumerate().position(|(at, byte)| {
-            let path = *byte == b'/' && (seen == 2 || (seen == 0 && at == 0 && slashes == 0));
-            if *byte == b'/' {
+            let path = *byte == b'/' && (seen == 2 || (fresh && at == 0));
+            if *byte == b'/' && !path {
                 seen += 1;
                 host = at + 1;
             }
             path || matches!(byte, b'?' | b'*' | b' ' | b'\r' | b'\n')
         });
         let len = end.unwrap_or(bytes.len());
-        let fresh = slashes == 0 && self.name.is_empty();
         let authority = &mut bytes[..len];
         let user = match (end, fresh) {
             // The host begins behind the last slash but that of the path.
@@ -461,7 +461,7 @@ mod tests {
         let out = scrubbed(&[SECRETS]);
         assert!(!out.contains("SECRET"), "{out}");
         for kept in [
-            "POST http://????????@h/p?a=",
+            "POST http://?:??????@h/p?a=",
             "Host: h\r\n",
             "\r\n6;",
             "GET /z HTTP/1.1",
