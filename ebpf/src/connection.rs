@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use whyslow_abi::{
     connection::{
         CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
-        RESPONSE_HEAD,
+        RESPONSE_HEAD, SHUT_DOWN,
     },
     loss::LossReason,
     record::{
@@ -303,6 +303,7 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         connection.phase = ConnectionPhase::Response as u32;
         connection.first_write_ns = now;
     }
+    connection.flags &= !SHUT_DOWN;
     keep_response(connection, &transfer.span);
     connection.tail = last_bytes(&transfer.span, len);
     connection.bytes_out += len;
@@ -361,18 +362,17 @@ pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, gone: bool, n
         let _ = DESCRIPTORS.remove(key);
         return;
     };
-    ledger::tick(slot, now);
-    ledger::refresh_counters(slot, task);
-    ship_end(
-        slot,
-        connection,
-        if gone {
+    if connection.flags & SHUT_DOWN == 0 {
+        let reason = if gone {
             EndReason::Closed
         } else {
             EndReason::Shutdown
-        },
-        now,
-    );
+        };
+        ledger::tick(slot, now);
+        ledger::refresh_counters(slot, task);
+        ship_end(slot, connection, reason, now);
+        connection.flags |= SHUT_DOWN;
+    }
     if gone {
         if slot.connection == id {
             slot.connection = 0;

@@ -42,17 +42,50 @@ pub fn add_any(slot: &mut ThreadSlot, account: u8, ns: u64, count: u32) {
 pub fn tick(slot: &mut ThreadSlot, now: u64) {
     if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Cpu, now.wrapping_sub(slot.since_ns), 0);
-    } else if slot.state != ThreadState::Unknown as u32 {
-        add(
-            slot,
-            Account::Unexplained,
-            now.wrapping_sub(slot.since_ns),
-            1,
-        );
-        count_loss(LossReason::MissedSwitch);
     }
     slot.state = ThreadState::Running as u32;
     slot.since_ns = now;
+}
+
+/// The thread runs although its switch-in was not seen (some kernels miss a few, out of a kernel
+/// worker). How long it waited is known up to its waking; what followed was waiting for a CPU or
+/// running, nobody knows how much of each.
+#[inline(always)]
+pub fn missed_switch_in(slot: &mut ThreadSlot, now: u64) {
+    if slot.state == ThreadState::Unknown as u32 {
+        slot.since_ns = now;
+    } else {
+        count_loss(LossReason::MissedSwitch);
+        let blocked = close_wait(slot, now);
+        let rest = now.wrapping_sub(slot.since_ns).wrapping_sub(blocked);
+        add(slot, Account::Unexplained, rest, 1);
+    }
+    slot.state = ThreadState::Running as u32;
+    slot.since_ns = now;
+}
+
+/// Books the blocked part of the time since the switch-out, and returns it: up to the first waking
+/// after the switch-out. Without one in that interval (it was woken while it went to sleep) there
+/// was no wait.
+#[inline(always)]
+fn close_wait(slot: &mut ThreadSlot, now: u64) -> u64 {
+    let out = slot.since_ns;
+    let woken = slot.wake_ns;
+    let within = woken >= out && woken <= now;
+    let blocked = if within { woken.wrapping_sub(out) } else { 0 };
+    if slot.state == ThreadState::Faulted as u32 {
+        // Not within a system call: a page fault (or a stop, which no account names).
+        add(slot, classify::fault_account(), blocked, 1);
+    } else if slot.state == ThreadState::Blocked as u32 {
+        if slot.pending_count == 0 {
+            slot.pending_start_ns = out;
+        }
+        slot.pending_ns = slot.pending_ns.wrapping_add(blocked);
+        slot.pending_count += 1;
+    } else {
+        return 0;
+    }
+    blocked
 }
 
 /// Copies the kernel's own counters of the thread into the totals.
@@ -73,14 +106,8 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, voluntary: bool, now
     write_begin(slot);
     if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Cpu, now.wrapping_sub(slot.since_ns), 1);
-    } else if slot.state != ThreadState::Unknown as u32 {
-        add(
-            slot,
-            Account::Unexplained,
-            now.wrapping_sub(slot.since_ns),
-            1,
-        );
-        count_loss(LossReason::MissedSwitch);
+    } else {
+        missed_switch_in(slot, now);
     }
     slot.since_ns = now;
     if voluntary {
@@ -103,37 +130,17 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, voluntary: bool, now
     write_end(slot);
 }
 
-/// The thread gets the CPU. Its wait ended at the first waking after the switch-out; without one
-/// in that interval (it was woken while it went to sleep) all of it was waiting for a CPU.
+/// The thread gets the CPU: what was not waiting was waiting for it.
 #[inline(always)]
 pub fn switch_in(slot: &mut ThreadSlot, now: u64) {
     write_begin(slot);
-    let out = slot.since_ns;
-    let away = now.wrapping_sub(out);
-    let state = slot.state;
-    if state == ThreadState::Runnable as u32 {
-        add(slot, Account::RunQueue, away, 1);
-    } else if state == ThreadState::Blocked as u32 || state == ThreadState::Faulted as u32 {
-        let woken = slot.wake_ns;
-        let blocked = if woken >= out && woken <= now {
-            woken.wrapping_sub(out)
-        } else {
-            0
-        };
-        add(slot, Account::RunQueue, away.wrapping_sub(blocked), 1);
-        if state == ThreadState::Faulted as u32 {
-            // Not within a system call: a page fault (or a stop, which no account names).
-            add(slot, classify::fault_account(), blocked, 1);
-        } else {
-            if slot.pending_count == 0 {
-                slot.pending_start_ns = out;
-            }
-            slot.pending_ns = slot.pending_ns.wrapping_add(blocked);
-            slot.pending_count += 1;
-        }
-    } else if state == ThreadState::Running as u32 {
+    let away = now.wrapping_sub(slot.since_ns);
+    if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Unexplained, away, 1);
         count_loss(LossReason::MissedSwitch);
+    } else if slot.state != ThreadState::Unknown as u32 {
+        let blocked = close_wait(slot, now);
+        add(slot, Account::RunQueue, away.wrapping_sub(blocked), 1);
     }
     slot.state = ThreadState::Running as u32;
     slot.since_ns = now;

@@ -28,6 +28,10 @@ pub const CLIENT_RESET: u32 = 2;
 /// Bit of [`ConnectionState::flags`]: an interim response (1xx) was written.
 pub const INTERIM_RESPONSE: u32 = 4;
 
+/// Bit of [`ConnectionState::flags`]: the server shut the connection down and nothing was written
+/// since: its end has been told.
+pub const SHUT_DOWN: u32 = 8;
+
 /// Bytes kept of a response's head.
 pub const RESPONSE_HEAD: usize = 512;
 

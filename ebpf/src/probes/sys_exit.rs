@@ -18,6 +18,7 @@ use crate::{
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, DISCOVER, SELF_TGID, Task, current_task},
+    ledger,
     maps::LINKS,
     payload,
     thread::{NO_SLOT, make_candidate, slot_of, watch, write_begin, write_end},
@@ -149,6 +150,10 @@ fn peeks(number: i32, registers: SyscallRegisters) -> bool {
 /// A system call of a watched thread.
 #[inline(always)]
 fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64) {
+    if slot.state != ThreadState::Running as u32 {
+        // SAFETY: no preconditions.
+        ledger::missed_switch_in(slot, unsafe { bpf_ktime_get_ns() });
+    }
     let mut number = registers.number();
     let mut entry = classify::table_entry(number);
     // Opaque, so that the bound is checked on the very value that is used as the index.

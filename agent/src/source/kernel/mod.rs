@@ -76,7 +76,7 @@ impl KernelSource {
     /// # Errors
     /// The kernel or the privileges do not allow it, or a process named by the rules is not there.
     pub fn start(options: KernelOptions) -> anyhow::Result<Self> {
-        let stock = rules::take_stock(&options.rules)?;
+        rules::check(&options.rules)?;
         let load::Loaded { mut ebpf, features } = load::load(&options)?;
         let threads = take(&mut ebpf, "THREADS")?;
         let aya::maps::Map::Array(threads) = threads else {
@@ -99,6 +99,8 @@ impl KernelSource {
             features,
             ebpf,
         };
+        // Only now: what starts to listen after this look is seen by the programs.
+        let stock = rules::take_stock(&this.rules);
         this.carry_out(&stock)?;
         Ok(this)
     }

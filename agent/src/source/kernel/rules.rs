@@ -84,18 +84,27 @@ impl Subject {
     }
 }
 
-/// Takes stock of everything that runs.
+/// Whether the rules can be followed.
 ///
 /// # Errors
 /// A process that was named by id does not exist.
-pub fn take_stock(rules: &WatchRules) -> anyhow::Result<Verdict> {
-    let mut named = HashSet::new();
-    for pid in &rules.pids {
-        if process::fact(*pid).is_none() {
-            anyhow::bail!("process {pid} does not exist\nhint: list processes with: ps -e");
+pub fn check(rules: &WatchRules) -> anyhow::Result<()> {
+    match rules.pids.iter().find(|pid| process::fact(**pid).is_none()) {
+        Some(pid) => {
+            anyhow::bail!("process {pid} does not exist\nhint: list processes with: ps -e")
         }
-        named.extend(process::tree(*pid));
+        None => Ok(()),
     }
+}
+
+/// Takes stock of everything that runs.
+#[must_use]
+pub fn take_stock(rules: &WatchRules) -> Verdict {
+    let named: HashSet<u32> = rules
+        .pids
+        .iter()
+        .flat_map(|pid| process::tree(*pid))
+        .collect();
     let mut observer = Observer::default();
     let mut verdict = Verdict::default();
     for pid in process::all() {
@@ -111,7 +120,7 @@ pub fn take_stock(rules: &WatchRules) -> anyhow::Result<Verdict> {
             verdict.candidates.push(pid);
         }
     }
-    Ok(verdict)
+    verdict
 }
 
 /// A process has called `listen`.
@@ -202,7 +211,7 @@ mod tests {
             pids: vec![u32::MAX - 1],
             ..WatchRules::default()
         };
-        let error = take_stock(&rules).unwrap_err().to_string();
+        let error = check(&rules).unwrap_err().to_string();
         assert!(
             error.contains("does not exist") && error.contains("hint:"),
             "{error}"

@@ -123,7 +123,7 @@ crate::integer_enum! {
     pub enum EndReason: u32 {
         /// The next request began on the connection.
         NextRequest = 0 => "next_request",
-        /// The server closed the connection; its state is gone.
+        /// The server closed the connection; its state is gone. Not told again after `Shutdown`.
         Closed = 1 => "closed",
         /// The server shut the connection down.
         Shutdown = 2 => "shutdown",
