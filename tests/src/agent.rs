@@ -13,6 +13,7 @@ use crate::{
     live::Live,
     servers::{Process, Scratch, StopSignal},
     wait_for,
+    watch::Watch,
 };
 
 /// Longest time until a started agent answers: it reads the kernel's BTF and has its programs verified.
@@ -26,11 +27,12 @@ pub struct Agent {
     // Ended before its folder goes.
     process: Process,
     scratch: Scratch,
+    socket: PathBuf,
     binary: PathBuf,
 }
 
 impl Agent {
-    /// Starts `whyslow agent --socket <own> <options>` and waits until its socket takes connections.
+    /// Starts `whyslow agent --socket <own> <options>` and waits until it answers.
     ///
     /// # Errors
     /// When it ends or does not answer in time; its log is in the message.
@@ -43,35 +45,50 @@ impl Agent {
     /// # Errors
     /// As [`Agent::start`].
     pub fn start_binary(binary: &Path, options: &[&str]) -> Result<Self> {
+        Self::launch(binary, None, options)
+    }
+
+    /// As [`Agent::start_binary`], on a socket of the caller's.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_at(binary: &Path, socket: &Path, options: &[&str]) -> Result<Self> {
+        Self::launch(binary, Some(socket), options)
+    }
+
+    fn launch(binary: &Path, socket: Option<&Path>, options: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("agent")?;
+        let socket = socket.map_or_else(|| scratch.path().join("socket"), Path::to_owned);
         let mut command = Command::new(binary);
         command
             .arg("agent")
             .arg("--socket")
-            .arg(scratch.path().join("socket"))
+            .arg(&socket)
             .args(options)
             .env_remove("WHYSLOW_SOCKET");
         let log = scratch.path().join("log");
         let agent = Self {
             process: Process::start("whyslow agent", command, StopSignal::Terminate, &log)?,
+            socket: socket.clone(),
             scratch,
             binary: binary.to_owned(),
         };
-        let socket = agent.socket();
         let answers = wait_for(START_LIMIT, "the agent's socket", || {
             if let Some(status) = agent.process.ended() {
                 bail!("the agent ended with {status}");
             }
             Ok(UnixStream::connect(&socket).is_ok().then_some(()))
         });
-        answers.with_context(|| format!("agent's log:\n{}", agent.log()))?;
+        answers.with_context(|| format!("the agent did not start; its log:\n{}", agent.log()))?;
+        // The socket is bound before the programs are loaded; an answer comes after.
+        drop(Watch::start(&agent)?);
         Ok(agent)
     }
 
     /// Its socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.scratch.path().join("socket")
+        self.socket.clone()
     }
 
     /// Its process.

@@ -77,7 +77,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
         "close"
     };
     let request = format!(
-        "GET {} HTTP/1.1\r\nHost: load\r\nConnection: {connection}\r\n\r\n",
+        "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n",
         plan.target
     );
     let mut lanes: Vec<Lane> = Vec::new();
