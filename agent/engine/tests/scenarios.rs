@@ -3,6 +3,11 @@
 //! Each file is run twice: on the records as they are, and on redacted ones, which must give the
 //! same outputs. In each, every finished request was started before, and the accounts of a request
 //! that one thread served add up to its wall time to the nanosecond.
+#![expect(
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "test code outside of a #[test] function; one line per field that can be expected"
+)]
 
 mod support;
 

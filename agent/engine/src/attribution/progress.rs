@@ -28,10 +28,38 @@ pub(crate) struct Progress<'a> {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) flags: u32,
+    head: Parsed,
+}
+
+/// What the response's first bytes are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parsed {
     response: Option<ResponseHead>,
     captured: u64,
     /// Bytes of a response were captured and are none of the protocol.
     foreign: bool,
+}
+
+impl Parsed {
+    /// Reads the head of the response that `prior` and `state` hold.
+    pub(crate) fn of(
+        protocol: &dyn Protocol,
+        prior: Option<&Prior>,
+        state: &ConnectionState,
+    ) -> Self {
+        let early = prior.filter(|p| !p.response.is_empty());
+        let written = state.last_write_ns != 0 || prior.is_some_and(|p| p.last.is_some());
+        if !written {
+            return Self::default();
+        }
+        let bytes = early.map_or_else(|| response_bytes(state), |p| &p.response);
+        let response = protocol.response(bytes);
+        Self {
+            response,
+            captured: bytes.len() as u64,
+            foreign: response.is_none() && !bytes.is_empty(),
+        }
+    }
 }
 
 /// Bytes of a state that hold the front of the response.
@@ -52,6 +80,11 @@ impl<'a> Progress<'a> {
         prior: Option<&'a Prior>,
         state: &'a ConnectionState,
     ) -> Self {
+        Self::with(Parsed::of(protocol, prior, state), prior, state)
+    }
+
+    /// Of a response whose head was read before.
+    pub(crate) fn with(head: Parsed, prior: Option<&'a Prior>, state: &'a ConnectionState) -> Self {
         let written = state.last_write_ns != 0;
         let mut progress = Self {
             last: written.then_some(state),
@@ -59,11 +92,8 @@ impl<'a> Progress<'a> {
             bytes_in: state.bytes_in,
             bytes_out: state.bytes_out,
             flags: state.flags,
-            response: None,
-            captured: 0,
-            foreign: false,
+            head,
         };
-        let mut bytes = response_bytes(state);
         if let Some(prior) = prior {
             progress.last = progress.last.or(prior.last.as_deref());
             if prior.first_write_ns != 0 {
@@ -72,16 +102,13 @@ impl<'a> Progress<'a> {
             progress.bytes_in = progress.bytes_in.saturating_add(prior.bytes_in);
             progress.bytes_out = progress.bytes_out.saturating_add(prior.bytes_out);
             progress.flags |= prior.flags;
-            if !prior.response.is_empty() {
-                bytes = &prior.response;
-            }
-        }
-        if progress.last.is_some() {
-            progress.response = protocol.response(bytes);
-            progress.captured = bytes.len() as u64;
-            progress.foreign = progress.response.is_none() && !bytes.is_empty();
         }
         progress
+    }
+
+    /// What the response's first bytes are.
+    pub(crate) fn parsed(&self) -> Parsed {
+        self.head
     }
 
     /// A response byte was written.
@@ -91,22 +118,22 @@ impl<'a> Progress<'a> {
 
     /// The response's first bytes are a response of the protocol.
     pub(crate) fn recognised(&self) -> bool {
-        self.response.is_some()
+        self.head.response.is_some()
     }
 
     /// Status; 0: none was sent, or it is not known.
     pub(crate) fn status(&self) -> u16 {
-        match self.response {
+        match self.head.response {
             Some(response) => response.status,
             // After an upgrade the bytes are those of another protocol.
-            None if self.foreign && self.flags & INTERIM_RESPONSE != 0 => 101,
+            None if self.head.foreign && self.flags & INTERIM_RESPONSE != 0 => 101,
             None => 0,
         }
     }
 
     /// Whether all of it was written. `method`: the request's.
     pub(crate) fn completeness(&self, method: &str, protocol: &dyn Protocol) -> Completeness {
-        let (Some(response), Some(last)) = (self.response, self.last) else {
+        let (Some(response), Some(last)) = (self.head.response, self.last) else {
             return Completeness::Unknown;
         };
         let enough = |wanted: u64| {
@@ -123,7 +150,7 @@ impl<'a> Progress<'a> {
             (Some(head), BodyFraming::Length(length)) => enough(head.saturating_add(length)),
             (_, BodyFraming::Chunked) if has_body => last_chunk(&last.tail),
             (None, BodyFraming::Length(length))
-                if has_body && self.bytes_out < self.captured.saturating_add(length) =>
+                if has_body && self.bytes_out < self.head.captured.saturating_add(length) =>
             {
                 Completeness::Incomplete
             }

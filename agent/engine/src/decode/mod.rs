@@ -6,7 +6,7 @@
 use thiserror::Error;
 use whyslow_abi::{
     Unknown,
-    connection::{ConnectionPhase, ConnectionState, RESPONSE_HEAD},
+    connection::{ConnectionPhase, ConnectionState},
     read_plain,
     record::{
         BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, LifecycleKind,
@@ -65,13 +65,6 @@ impl Piece {
 pub(crate) struct Connection {
     pub(crate) raw: ConnectionState,
     pub(crate) phase: ConnectionPhase,
-}
-
-impl Connection {
-    /// First bytes of the response.
-    pub(crate) fn response(&self) -> &[u8] {
-        &self.raw.response[..(self.raw.captured_out as usize).min(RESPONSE_HEAD)]
-    }
 }
 
 impl TryFrom<ConnectionState> for Connection {

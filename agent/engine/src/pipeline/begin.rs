@@ -139,7 +139,12 @@ impl Engine {
             start.ns,
         ));
         request.begin_totals = start.totals;
-        request.client = waits::peer(raw.family, raw.peer_address, raw.peer_port_be);
+        if let Some(connection) = self.connections.get_mut(id) {
+            if connection.client.is_empty() {
+                connection.client = waits::peer(raw.family, raw.peer_address, raw.peer_port_be);
+            }
+            request.client.clone_from(&connection.client);
+        }
         request.socket_queue_ns = start.socket_queue_ns;
         request.ring_full_epoch = self.ring_full_epoch;
         if self

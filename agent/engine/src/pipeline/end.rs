@@ -122,7 +122,8 @@ impl Engine {
             }
             _ => {}
         }
-        if !self.close_written(id, state, noticed(end.reason), time_ns, out) {
+        let parsed = Some(progress.parsed());
+        if !self.close_parsed(id, state, parsed, noticed(end.reason), time_ns, out) {
             self.close_unanswered(end, out);
         }
     }

@@ -11,7 +11,7 @@ use super::{Engine, Held, event};
 use crate::{
     attribution::{
         finish::{self, Outcome},
-        progress::Progress,
+        progress::{Parsed, Progress},
         waits::PATH_FLOOR_NS,
     },
     losses::reason,
@@ -76,12 +76,27 @@ impl Engine {
         noticed_ns: u64,
         out: &mut Vec<Output>,
     ) -> bool {
+        self.close_parsed(id, state, None, noticed, noticed_ns, out)
+    }
+
+    /// The same, when the response's head was read before.
+    pub(super) fn close_parsed(
+        &mut self,
+        id: u64,
+        state: &ConnectionState,
+        parsed: Option<Parsed>,
+        noticed: EndReason,
+        noticed_ns: u64,
+        out: &mut Vec<Output>,
+    ) -> bool {
         self.tell_started(id, noticed_ns, out);
         let Some(request) = self.connections.request_mut(id) else {
             return false;
         };
         let prior = request.prior.take();
-        let progress = Progress::of(request.protocol, prior.as_deref(), state);
+        let parsed =
+            parsed.unwrap_or_else(|| Parsed::of(request.protocol, prior.as_deref(), state));
+        let progress = Progress::with(parsed, prior.as_deref(), state);
         let Some(outcome) = Outcome::written(request, &progress, noticed) else {
             request.prior = prior;
             return false;

@@ -132,14 +132,10 @@ impl Engine {
                     return;
                 }
                 Fed::Complete(end) => {
-                    let head = request.protocol.request(&whole[..end], true);
-                    request.body = Some(BodyTracker::new(end as u64, head.body));
                     request.head = Head::Done;
                     request.head_read_ns = now_ns.saturating_sub(request.begin_ns);
-                    let captured = whole.len() as u64;
                     at = end as u64;
                     body_bytes = &bytes[bytes.len() - (whole.len() - end).min(bytes.len())..];
-                    debug_assert!(captured >= at);
                     self.head_read(id, &whole[..end], true, now_ns, out);
                 }
                 Fed::Cut => {
@@ -190,6 +186,9 @@ impl Engine {
             return;
         };
         let parsed = request.protocol.request(head, complete);
+        if complete {
+            request.body = Some(BodyTracker::new(head.len() as u64, parsed.body));
+        }
         let method = text(parsed.method, 24);
         let raw_target = text(parsed.target, TARGET_LIMIT);
         if let Some(old) = request.route.take() {

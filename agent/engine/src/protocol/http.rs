@@ -11,10 +11,6 @@ pub(crate) const METHOD_LIMIT: usize = 24;
 pub(crate) struct Http1;
 
 impl Protocol for Http1 {
-    fn name(&self) -> &'static str {
-        "http"
-    }
-
     fn recognise(&self, bytes: &[u8]) -> Recognised {
         let window = &bytes[..bytes.len().min(METHOD_LIMIT + 1)];
         let Some(method_end) = window.iter().position(|b| !is_method_byte(*b)) else {
@@ -160,7 +156,7 @@ impl<'a> Iterator for Lines<'a> {
 
 /// First place of `byte`.
 pub(crate) fn find(bytes: &[u8], byte: u8) -> Option<usize> {
-    bytes.iter().position(|b| *b == byte)
+    memchr::memchr(byte, bytes)
 }
 
 fn trim_cr(line: &[u8]) -> &[u8] {

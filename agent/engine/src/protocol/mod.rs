@@ -59,9 +59,6 @@ pub(crate) struct ResponseHead {
 
 /// One protocol that servers speak.
 pub(crate) trait Protocol: Sync + Debug {
-    /// Name on the wire and in the configuration.
-    fn name(&self) -> &'static str;
-
     /// Whether `bytes` are the front of a request.
     fn recognise(&self, bytes: &[u8]) -> Recognised;
 

@@ -61,12 +61,11 @@ impl Redactor {
 
     /// Rewrites one record (`whyslow_abi::record`); the length stays as it is. A record that
     /// cannot be decoded is zeroed behind its header.
-    pub fn redact(&mut self, record: &mut Vec<u8>) {
+    pub fn redact(&mut self, record: &mut [u8]) {
         self.rewrite(record);
     }
 
     /// Rewrites the bytes of a `whyslow_abi::connection::ConnectionState`.
-    #[expect(clippy::unused_self, reason = "the same way in as for records")]
     pub fn redact_connection(&mut self, state: &mut [u8]) {
         redact_state(state);
     }

@@ -7,9 +7,6 @@ const SUB_BITS: u32 = 5;
 const LINEAR: u64 = 1 << SUB_BITS;
 /// Resolution: values are counted in units of 2^UNIT_BITS ns.
 const UNIT_BITS: u32 = 7;
-/// Buckets that exist.
-pub(crate) const BUCKETS: usize = ((64 - UNIT_BITS - SUB_BITS + 1) << SUB_BITS) as usize;
-
 fn bucket(ns: u64) -> u16 {
     let value = ns >> UNIT_BITS;
     if value < LINEAR {
@@ -80,6 +77,9 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Buckets that exist.
+    const BUCKETS: usize = ((64 - UNIT_BITS - SUB_BITS + 1) << SUB_BITS) as usize;
 
     #[test]
     fn within_two_percent_of_the_truth() {

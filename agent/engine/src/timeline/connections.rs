@@ -86,6 +86,8 @@ pub(crate) struct UnreadBody {
 pub(crate) struct Connection {
     pub(crate) tgid: u32,
     pub(crate) fd: i32,
+    /// Address of the client; empty: not known.
+    pub(crate) client: String,
     /// The request that is open on it.
     pub(crate) open: Option<Box<OpenRequest>>,
     /// Number of the last request that began.

@@ -54,10 +54,6 @@ impl Processes {
         self.map.insert(pid, process);
     }
 
-    pub(crate) fn remove(&mut self, pid: u32) -> Option<Process> {
-        self.map.remove(&pid)
-    }
-
     /// Forgets a thread of a process; and the process with its last one.
     pub(crate) fn thread_gone(&mut self, pid: u32, tid: u32) {
         if let Some(process) = self.map.get_mut(&pid) {

@@ -1,5 +1,12 @@
 //! A stand-in for the kernel side: turns reads, writes, closes and exits into the records that it
 //! would send, with its own rules for where a request begins and ends.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code outside of a #[test] function"
+)]
+#![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::collections::BTreeMap;
 
@@ -21,27 +28,27 @@ use whyslow_abi::{
 };
 
 /// An all-zero value.
-pub fn zeroed<T: Plain>() -> T {
+pub(crate) fn zeroed<T: Plain>() -> T {
     read_plain(&vec![0; size_of::<T>()]).unwrap()
 }
 
 #[derive(Clone, Debug)]
-pub struct SimThread {
-    pub tgid: u32,
-    pub totals: Totals,
-    pub last_ns: u64,
-    pub sequence: u32,
-    pub connection: u64,
-    pub waits: [Wait; 4],
+pub(crate) struct SimThread {
+    pub(crate) tgid: u32,
+    pub(crate) totals: Totals,
+    pub(crate) last_ns: u64,
+    pub(crate) sequence: u32,
+    pub(crate) connection: u64,
+    pub(crate) waits: [Wait; 4],
 }
 
 /// The kernel side's tables.
 #[derive(Debug, Default)]
-pub struct Kernel {
-    pub threads: BTreeMap<u32, SimThread>,
-    pub connections: BTreeMap<u64, ConnectionState>,
+pub(crate) struct Kernel {
+    pub(crate) threads: BTreeMap<u32, SimThread>,
+    pub(crate) connections: BTreeMap<u64, ConnectionState>,
     /// Records sent since they were taken last.
-    pub sent: Vec<Vec<u8>>,
+    pub(crate) sent: Vec<Vec<u8>>,
 }
 
 const FULL: &[&str] = &[
@@ -65,7 +72,13 @@ fn account(name: &str) -> Account {
 
 impl Kernel {
     /// The thread lived on until `now_ns`: `spent` by account, the rest on a CPU.
-    pub fn advance(&mut self, tid: u32, tgid: u32, now_ns: u64, spent: &BTreeMap<String, f64>) {
+    pub(crate) fn advance(
+        &mut self,
+        tid: u32,
+        tgid: u32,
+        now_ns: u64,
+        spent: &BTreeMap<String, f64>,
+    ) {
         let thread = self.threads.entry(tid).or_insert_with(|| SimThread {
             tgid,
             totals: Totals::ZERO,
@@ -87,7 +100,7 @@ impl Kernel {
     }
 
     /// A wait on a file that the thread has just had.
-    pub fn file_wait(&mut self, tid: u32, start_ns: u64, ns: u64, inode: u64, name: &str) {
+    pub(crate) fn file_wait(&mut self, tid: u32, start_ns: u64, ns: u64, inode: u64, name: &str) {
         let thread = self.threads.get_mut(&tid).unwrap();
         let mut wait: Wait = zeroed();
         wait.start_ns = start_ns;
@@ -100,7 +113,7 @@ impl Kernel {
         thread.waits[0] = wait;
     }
 
-    pub fn header(&mut self, kind: RecordKind, tid: u32, now_ns: u64) -> RecordHeader {
+    pub(crate) fn header(&mut self, kind: RecordKind, tid: u32, now_ns: u64) -> RecordHeader {
         let thread = self.threads.get_mut(&tid).unwrap();
         thread.sequence += 1;
         RecordHeader {
@@ -118,7 +131,7 @@ impl Kernel {
         self.sent.push(plain_bytes(record).to_vec());
     }
 
-    pub fn end(&mut self, reason: EndReason, tid: u32, now_ns: u64, id: u64) {
+    pub(crate) fn end(&mut self, reason: EndReason, tid: u32, now_ns: u64, id: u64) {
         let Some(state) = self.connections.get(&id).copied() else {
             return;
         };
@@ -136,7 +149,15 @@ impl Kernel {
     }
 
     /// `fd` of the process was read: `bytes`, of a read that returned `read` of them.
-    pub fn read(&mut self, tid: u32, now_ns: u64, id: u64, fd: i32, bytes: &[u8], read: usize) {
+    pub(crate) fn read(
+        &mut self,
+        tid: u32,
+        now_ns: u64,
+        id: u64,
+        fd: i32,
+        bytes: &[u8],
+        read: usize,
+    ) {
         let phase = self.connections.get(&id).map_or(0, |c| c.phase);
         let waiting = phase != ConnectionPhase::Request as u32;
         if waiting && looks_like_request(bytes) {
@@ -219,7 +240,7 @@ impl Kernel {
     }
 
     /// Response bytes were written: `bytes` are the first of `written`.
-    pub fn write(&mut self, tid: u32, now_ns: u64, id: u64, bytes: &[u8], written: usize) {
+    pub(crate) fn write(&mut self, tid: u32, now_ns: u64, id: u64, bytes: &[u8], written: usize) {
         let state = self.connections.get_mut(&id).expect("no such connection");
         if bytes.starts_with(b"HTTP/1.1 1") {
             state.flags |= INTERIM_RESPONSE;
@@ -256,17 +277,22 @@ impl Kernel {
     }
 
     /// The client closed its side, or (`reset`) the connection broke.
-    pub fn client_gone(&mut self, id: u64, reset: bool) {
+    pub(crate) fn client_gone(&mut self, id: u64, reset: bool) {
         let state = self.connections.get_mut(&id).unwrap();
         state.flags |= if reset { CLIENT_RESET } else { CLIENT_CLOSED };
     }
 
-    pub fn close(&mut self, tid: u32, now_ns: u64, id: u64) {
+    pub(crate) fn close(&mut self, tid: u32, now_ns: u64, id: u64) {
         self.end(EndReason::Closed, tid, now_ns, id);
         self.connections.remove(&id);
     }
 
-    pub fn lifecycle(&mut self, event: LifecycleKind, tid: u32, now_ns: u64) -> LifecycleRecord {
+    pub(crate) fn lifecycle(
+        &mut self,
+        event: LifecycleKind,
+        tid: u32,
+        now_ns: u64,
+    ) -> LifecycleRecord {
         let mut record: LifecycleRecord = zeroed();
         record.header = self.header(RecordKind::Lifecycle, tid, now_ns);
         record.event = event as u32;
@@ -277,11 +303,11 @@ impl Kernel {
         record
     }
 
-    pub fn send_lifecycle(&mut self, record: &LifecycleRecord) {
+    pub(crate) fn send_lifecycle(&mut self, record: &LifecycleRecord) {
         self.send(record);
     }
 
-    pub fn signal(&mut self, sender: u32, target: u32, signal: i32, now_ns: u64) {
+    pub(crate) fn signal(&mut self, sender: u32, target: u32, signal: i32, now_ns: u64) {
         let mut record: SignalRecord = zeroed();
         record.header = RecordHeader {
             time_ns: now_ns,
@@ -300,7 +326,7 @@ impl Kernel {
     }
 
     /// Takes what was sent.
-    pub fn take(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.sent)
     }
 }
