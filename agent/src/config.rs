@@ -163,7 +163,7 @@ mod tests {
             ("pid = [1]\nexclude_pit = [2]\n", 2, "exclude_pit"),
             ("\n\nport = [99999]\n", 3, "99999"),
             ("pid = \"x\"\n", 1, "invalid type"),
-            ("pid = [1\n", 2, ""),
+            ("pid = [1\n", 1, "unclosed"),
             ("listen = \"nowhere\"\n", 1, ""),
         ] {
             let error = parse(text).unwrap_err();

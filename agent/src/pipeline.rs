@@ -569,6 +569,8 @@ impl Pipeline {
             first.extend(
                 requests
                     .iter()
+                    // Without a method its head is not complete: it will be told as an event.
+                    .filter(|request| !request.started.method.is_empty())
                     .filter(|request| filter.admits_in_flight(&request.started, request.age_ns))
                     .map(|request| {
                         let started = wire::request_started(&request.started, self.anchor);

@@ -1,13 +1,29 @@
-//! What several tests share: a finished request, and a source that is a script.
+//! What several tests share: a finished request, a source that is a script, kernel records of a
+//! simulated worker, folders.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+    mpsc::{Receiver, Sender, channel},
+};
 
-use whyslow_abi::{account::Account, descriptor::IoKind, syscall::SyscallClass};
+use whyslow_abi::{
+    Plain,
+    account::Account,
+    connection::ConnectionPhase,
+    descriptor::IoKind,
+    plain_bytes, read_plain,
+    record::{
+        BeginRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord, RecordHeader, RecordKind,
+    },
+    syscall::SyscallClass,
+    totals::Totals,
+};
 use whyslow_engine::{
     input::Input,
     output::{
-        Binding, Command, EndReason, LedgerEntry, Query, RequestFinished, RequestId,
-        RequestStarted, Target, WaitEntry,
+        self, Binding, Command, LedgerEntry, Query, RequestFinished, RequestId, RequestStarted,
+        Target, WaitEntry,
     },
 };
 
@@ -29,7 +45,7 @@ pub(crate) fn finished() -> RequestFinished {
             client: "127.0.0.1:4000".to_owned(),
         }),
         status: 200,
-        end_reason: EndReason::Complete,
+        end_reason: output::EndReason::Complete,
         wall_ns: 5_000_000,
         binding: Binding::Thread,
         binding_reason: "",
@@ -71,27 +87,56 @@ pub(crate) fn finished() -> RequestFinished {
     }
 }
 
-/// Delivers what it was given, then nothing. Its clock stands where it was put.
-#[derive(Debug, Default)]
+/// Delivers what it is sent, then nothing. Its clock stands where it was put.
+#[derive(Debug)]
 pub(crate) struct ScriptSource {
-    pub(crate) inputs: VecDeque<Input>,
-    pub(crate) now_ns: u64,
-    pub(crate) obeyed: Vec<Command>,
+    inputs: Receiver<Input>,
+    clock: Arc<AtomicU64>,
+}
+
+/// The other end of a [`ScriptSource`].
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    inputs: Sender<Input>,
+    clock: Arc<AtomicU64>,
+}
+
+impl ScriptSource {
+    pub(crate) fn new() -> (Script, Self) {
+        let (sender, inputs) = channel();
+        let clock = Arc::new(AtomicU64::new(1_000_000_000));
+        let script = Script {
+            inputs: sender,
+            clock: clock.clone(),
+        };
+        (script, Self { inputs, clock })
+    }
+}
+
+impl Script {
+    pub(crate) fn send(&self, inputs: impl IntoIterator<Item = Input>) {
+        for input in inputs {
+            self.inputs.send(input).unwrap();
+        }
+    }
+
+    pub(crate) fn set_clock(&self, now_ns: u64) {
+        self.clock.store(now_ns, Ordering::Release);
+    }
 }
 
 impl Source for ScriptSource {
     fn drain(&mut self, into: &mut Vec<Input>, limit: usize) -> anyhow::Result<bool> {
-        let count = limit.min(self.inputs.len());
-        into.extend(self.inputs.drain(..count));
-        Ok(!self.inputs.is_empty())
+        let before = into.len();
+        into.extend(self.inputs.try_iter().take(limit));
+        Ok(into.len() - before == limit)
     }
 
     fn answer(&mut self, _query: &Query) -> Option<Input> {
         None
     }
 
-    fn obey(&mut self, command: &Command) -> anyhow::Result<()> {
-        self.obeyed.push(command.clone());
+    fn obey(&mut self, _command: &Command) -> anyhow::Result<()> {
         Ok(())
     }
 
@@ -104,7 +149,7 @@ impl Source for ScriptSource {
     }
 
     fn monotonic_ns(&self) -> u64 {
-        self.now_ns
+        self.clock.load(Ordering::Acquire)
     }
 
     fn features(&self) -> Vec<Feature> {
@@ -114,6 +159,114 @@ impl Source for ScriptSource {
             reason: String::new(),
         }]
     }
+}
+
+/// A worker thread that serves one request after another on one connection, as kernel records.
+#[derive(Debug)]
+pub(crate) struct SimWorker {
+    tid: u32,
+    sequence: u32,
+    request: u32,
+    now_ns: u64,
+    head_len: u32,
+    totals: Totals,
+}
+
+/// Time that [`SimWorker`] takes for a request: half on the CPU, half asleep.
+pub(crate) const REQUEST_NS: u64 = 2_000_000;
+
+impl SimWorker {
+    /// The worker and the record of its adoption.
+    pub(crate) fn new(tid: u32) -> (Self, Input) {
+        let mut worker = Self {
+            tid,
+            sequence: 0,
+            request: 0,
+            now_ns: 1_000_000_000,
+            head_len: 0,
+            totals: Totals::ZERO,
+        };
+        let mut record: LifecycleRecord = zeroed();
+        record.header = worker.header(RecordKind::Lifecycle);
+        record.event = LifecycleKind::Adopted as u32;
+        record.comm[..4].copy_from_slice(b"test");
+        (worker, Input::Record(plain_bytes(&record).to_vec()))
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Begins a request; `head` without the blank line at its end.
+    pub(crate) fn begin(&mut self, head: &str) -> Input {
+        self.request += 1;
+        self.now_ns += 1_000_000;
+        self.totals.ns[Account::NetClientRead as usize] += 1_000_000;
+        let head = format!("{head}\r\nHost: test\r\n\r\n");
+        let mut record: BeginRecord = zeroed();
+        record.header = self.header(RecordKind::Begin);
+        record.connection = u64::from(self.tid);
+        record.request = self.request;
+        record.fd = 9;
+        record.totals = self.totals;
+        self.head_len = u32::try_from(head.len()).unwrap();
+        record.read_len = self.head_len;
+        record.payload_len = self.head_len;
+        record.payload[..head.len()].copy_from_slice(head.as_bytes());
+        Input::Record(plain_bytes(&record).to_vec())
+    }
+
+    /// Ends the request with a complete response.
+    pub(crate) fn end(&mut self, status: u16) -> Input {
+        let begin_ns = self.now_ns;
+        self.now_ns += REQUEST_NS;
+        self.totals.ns[Account::Cpu as usize] += REQUEST_NS / 2;
+        self.totals.ns[Account::Sleep as usize] += REQUEST_NS / 2;
+        self.totals.count[Account::Sleep as usize] += 1;
+        let response = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok");
+        let mut record: EndRecord = zeroed();
+        record.header = self.header(RecordKind::End);
+        record.reason = EndReason::NextRequest as u32;
+        record.now = self.totals;
+        let state = &mut record.state;
+        state.id = u64::from(self.tid);
+        state.request = self.request;
+        state.phase = ConnectionPhase::Response as u32;
+        state.fd = 9;
+        state.tgid = self.tid;
+        state.reader_tid = self.tid;
+        state.reader_generation = 1;
+        state.writer_tid = self.tid;
+        state.writer_generation = 1;
+        state.writes = 1;
+        state.begin_ns = begin_ns;
+        state.last_read_ns = begin_ns;
+        state.first_write_ns = self.now_ns;
+        state.last_write_ns = self.now_ns;
+        state.bytes_in = u64::from(self.head_len);
+        state.bytes_out = response.len() as u64;
+        state.captured_out = u32::try_from(response.len()).unwrap();
+        state.response[..response.len()].copy_from_slice(response.as_bytes());
+        state.totals = self.totals;
+        Input::Record(plain_bytes(&record).to_vec())
+    }
+
+    fn header(&mut self, kind: RecordKind) -> RecordHeader {
+        self.sequence += 1;
+        RecordHeader {
+            time_ns: self.now_ns,
+            kind: kind as u32,
+            tid: self.tid,
+            tgid: self.tid,
+            generation: 1,
+            sequence: self.sequence,
+            reserved: 0,
+        }
+    }
+}
+
+fn zeroed<T: Plain>() -> T {
+    read_plain(&vec![0; size_of::<T>()]).unwrap()
 }
 
 /// A folder that is gone with the test.

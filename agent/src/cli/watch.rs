@@ -113,7 +113,9 @@ async fn follow<W: io::Write>(
 /// noticed at the next line only, which may never come.
 async fn output_closed() {
     let closed = async {
-        let output = AsyncFd::with_interest(io::stdout(), Interest::ERROR).ok()?;
+        // SAFETY: the descriptor of standard output is always 1, and nothing here closes it.
+        let output =
+            unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::ERROR) }.ok()?;
         output.ready(Interest::ERROR).await.ok().map(|_| ())
     };
     // A file or a terminal cannot be polled, and is not closed by others.

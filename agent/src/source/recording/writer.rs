@@ -67,7 +67,8 @@ impl Recorder {
         }
         match &mut self.redactor {
             Some(redactor) => {
-                let input = redacted(redactor, input);
+                let mut input = input.clone();
+                redactor.redact_input(&mut input);
                 self.frame(&input)?;
             }
             None => self.frame(input)?,
@@ -161,18 +162,6 @@ fn whole_frames(buffer: &[u8], has_magic: bool, done: usize) -> usize {
         end = next;
     }
     end.min(done)
-}
-
-fn redacted(redactor: &mut Redactor, input: &Input) -> Input {
-    let mut input = input.clone();
-    match &mut input {
-        Input::Record(record) => redactor.redact(record),
-        Input::Connection {
-            state: Some(state), ..
-        } => state.clear(),
-        _ => {}
-    }
-    input
 }
 
 fn open(path: &Path, raw: bool, force: bool) -> anyhow::Result<File> {
