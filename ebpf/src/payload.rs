@@ -1,5 +1,7 @@
 //! The user buffer of a read or write: where it is, its first bytes, its last.
 
+use core::hint::black_box;
+
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use whyslow_abi::{loss::LossReason, syscall::SyscallKind};
 
@@ -178,21 +180,22 @@ pub fn begins_response(bytes: u64) -> bool {
     bytes & SEVEN == word(b"HTTP/1.\0")
 }
 
-/// Copies at most `LEN` bytes from `address` to `to`; returns how many.
+/// Copies at most `LEN` bytes (a power of two) from `address` to `to`; returns how many.
 #[inline(always)]
 pub fn copy_user<const LEN: usize>(to: *mut [u8; LEN], address: u64, len: u64) -> u32 {
-    // A mask first, so that every verifier sees the bound; LEN is a power of two.
-    let mut size = len;
-    if size > LEN as u64 {
-        size = LEN as u64;
-    }
-    if size == 0 {
+    if len == 0 {
         return 0;
     }
-    // SAFETY: `to` holds LEN bytes and size is in 1..=LEN.
-    let result = unsafe { bpf_probe_read_user(to.cast(), size as u32, address as *const _) };
-    if result == 0 {
-        size as u32
+    // A constant, or a value under a mask: older verifiers (6.1) lose a compared bound when the
+    // compiler reloads the value.
+    let size = if len >= LEN as u64 {
+        LEN as u32
+    } else {
+        (black_box(len) & (LEN as u64 - 1)) as u32
+    };
+    // SAFETY: `to` holds LEN bytes and size is at most LEN.
+    if unsafe { bpf_probe_read_user(to.cast(), size, address as *const _) } == 0 {
+        size
     } else {
         count_loss(LossReason::UserReadFault);
         0

@@ -1,7 +1,10 @@
 //! `sched_process_exit`: a thread ends; its book is closed.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use whyslow_abi::{record::LifecycleKind, thread::ThreadRole};
+use whyslow_abi::{
+    record::LifecycleKind,
+    thread::{ThreadRole, ThreadState},
+};
 
 use crate::{
     emit::{self, Life},
@@ -32,6 +35,9 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     let live: i32 = kernel::probe(signal, OFF_SIGNAL_LIVE.load());
     let index = link.slot;
     write_begin(slot);
+    if slot.state != ThreadState::Running as u32 {
+        ledger::missed_switch_in(slot, now);
+    }
     ledger::tick(slot, now);
     ledger::refresh_counters(slot, task);
     write_end(slot);
