@@ -10,6 +10,7 @@ use whyslow_abi::{
         CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
         RESPONSE_HEAD, SHUT_DOWN,
     },
+    descriptor::DescriptorKind,
     loss::LossReason,
     record::{
         BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, PieceRecord, REQUEST_CAPTURE,
@@ -19,7 +20,7 @@ use whyslow_abi::{
 };
 
 use crate::{
-    descriptor::{AF_INET, AF_INET6, Descriptor},
+    descriptor::{self, AF_INET, AF_INET6, Descriptor},
     emit::{self, SUBMIT},
     kernel::{self, *},
     ledger,
@@ -350,35 +351,64 @@ fn keep_response(connection: &mut ConnectionState, span: &Span) {
     }
 }
 
-/// A descriptor of the process was closed (`gone`) or shut down.
+/// A descriptor of the process was closed.
 #[inline(always)]
-pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, gone: bool, now: u64) {
+pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, now: u64) {
     let key = key(slot.tgid, fd);
     // SAFETY: the value is copied at once.
     let Some(id) = (unsafe { DESCRIPTORS.get(key) }).copied() else {
         return;
     };
+    let _ = DESCRIPTORS.remove(key);
     let Some(connection) = find(id) else {
-        let _ = DESCRIPTORS.remove(key);
         return;
     };
     if connection.flags & SHUT_DOWN == 0 {
-        let reason = if gone {
-            EndReason::Closed
-        } else {
-            EndReason::Shutdown
-        };
         ledger::tick(slot, now);
         ledger::refresh_counters(slot, task);
-        ship_end(slot, connection, reason, now);
+        ship_end(slot, connection, EndReason::Closed, now);
+    }
+    if slot.connection == id {
+        slot.connection = 0;
+    }
+    let _ = CONNECTIONS.remove(id);
+}
+
+/// A socket was shut down. Its descriptor may be a duplicate of the one that was read.
+#[inline(always)]
+pub fn on_shutdown(slot: &mut ThreadSlot, task: *const Task, fd: u64, now: u64) {
+    let mut walked = Descriptor::NONE;
+    descriptor::walk(fd, &mut walked);
+    if walked.kind != DescriptorKind::Accepted {
+        return;
+    }
+    let id = probe::<u64>(walked.inode, OFF_INODE_INO.load());
+    let Some(connection) = find(id) else {
+        return;
+    };
+    if connection.flags & SHUT_DOWN == 0 {
+        ledger::tick(slot, now);
+        ledger::refresh_counters(slot, task);
+        ship_end(slot, connection, EndReason::Shutdown, now);
         connection.flags |= SHUT_DOWN;
     }
-    if gone {
-        if slot.connection == id {
-            slot.connection = 0;
+}
+
+/// The thread ends, its books closed at `now`: what it was serving ends with it.
+#[inline(always)]
+pub fn on_exit(slot: &mut ThreadSlot, with_process: bool, now: u64) {
+    if slot.connection == 0 {
+        return;
+    }
+    if let Some(connection) = find(slot.connection) {
+        if connection.flags & SHUT_DOWN == 0 {
+            let reason = if with_process {
+                EndReason::ProcessEnded
+            } else {
+                EndReason::ThreadEnded
+            };
+            ship_end(slot, connection, reason, now);
         }
-        let _ = CONNECTIONS.remove(id);
-        let _ = DESCRIPTORS.remove(key);
     }
 }
 

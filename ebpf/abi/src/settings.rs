@@ -58,6 +58,7 @@ pub const FIELDS: &[Field] = &[
     ),
     field("OFF_TASK_EXIT_CODE", "task_struct", "exit_code", "core"),
     field("OFF_TASK_SIGNAL", "task_struct", "signal", "core"),
+    field("OFF_SIGNAL_FLAGS", "signal_struct", "flags", "core"),
     field("OFF_SIGNAL_LIVE", "signal_struct", "live", "core"),
     field(
         "OFF_SIGNAL_GROUP_EXIT_CODE",

@@ -7,11 +7,17 @@ use whyslow_abi::{
 };
 
 use crate::{
+    connection,
     emit::{self, Life},
-    kernel::{self, OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_SIGNAL, current_task},
+    kernel::{
+        self, OFF_SIGNAL_FLAGS, OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_SIGNAL, current_task,
+    },
     ledger,
     thread::{self, NO_SLOT, write_begin, write_end},
 };
+
+/// All threads of the process are ending (`include/linux/sched/signal.h`).
+const SIGNAL_GROUP_EXIT: u32 = 4;
 
 /// Entry.
 #[btf_tracepoint(function = "sched_process_exit")]
@@ -33,6 +39,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     // The kernel has counted this thread out already (`do_exit`).
     let signal: u64 = kernel::probe(task as u64, OFF_TASK_SIGNAL.load());
     let live: i32 = kernel::probe(signal, OFF_SIGNAL_LIVE.load());
+    let flags: u32 = kernel::probe(signal, OFF_SIGNAL_FLAGS.load());
     let index = link.slot;
     write_begin(slot);
     if slot.state != ThreadState::Running as u32 {
@@ -40,6 +47,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     }
     ledger::tick(slot, now);
     ledger::refresh_counters(slot, task);
+    connection::on_exit(slot, live == 0 || flags & SIGNAL_GROUP_EXIT != 0, now);
     write_end(slot);
     let life = Life {
         event: LifecycleKind::Exit,

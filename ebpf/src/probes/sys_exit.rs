@@ -193,9 +193,12 @@ fn others(
     if kind == SyscallKind::Close as u8 || kind == SyscallKind::Shutdown as u8 {
         // SAFETY: no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        let gone = kind == SyscallKind::Close as u8;
         write_begin(slot);
-        connection::on_close(slot, task, registers.arg0() as i32, gone, now);
+        if kind == SyscallKind::Close as u8 {
+            connection::on_close(slot, task, registers.arg0() as i32, now);
+        } else {
+            connection::on_shutdown(slot, task, registers.arg0(), now);
+        }
         write_end(slot);
     } else if kind == SyscallKind::Listen as u8 && result == 0 {
         told(task, LifecycleKind::Listen, NO_SLOT, None);

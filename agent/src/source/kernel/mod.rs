@@ -62,6 +62,8 @@ pub struct KernelSource {
     losses: PerCpuArray<MapData, u64>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     slots: SlotMap,
+    /// Signals and ends that wait for older records.
+    held: Vec<Vec<u8>>,
     /// Slot of each watched thread.
     threads: HashMap<u32, u32>,
     /// Of which process, read when.
@@ -93,15 +95,20 @@ impl KernelSource {
             logger: EbpfLogger::init(&mut ebpf)
                 .inspect_err(|error| tracing::debug!("no log lines from the programs: {error}"))
                 .ok(),
+            held: Vec::new(),
             threads: HashMap::new(),
             sockets: None,
             rules: options.rules,
             features,
             ebpf,
         };
-        // Only now: what starts to listen after this look is seen by the programs.
-        let stock = rules::take_stock(&this.rules);
-        this.carry_out(&stock)?;
+        // Only now: what starts to listen after this look is seen by the programs. Twice: a child
+        // forked between the first look and the adoption is found by the second, and those forked
+        // later inherit.
+        for _ in 0..2 {
+            let stock = rules::take_stock(&this.rules);
+            this.carry_out(&stock)?;
+        }
         Ok(this)
     }
 
@@ -145,27 +152,32 @@ impl KernelSource {
             }
         }
     }
+}
 
-    /// Keeps track of which slot a thread has.
-    fn note(&mut self, bytes: &[u8]) {
-        let Some(header) = read_plain::<RecordHeader>(bytes) else {
-            return;
-        };
-        if header.kind != RecordKind::Lifecycle as u32 {
-            return;
+/// When a record was made; 0 for what is no record.
+fn time_of(bytes: &[u8]) -> u64 {
+    read_plain::<RecordHeader>(bytes).map_or(0, |header| header.time_ns)
+}
+
+/// Keeps track of which slot a thread has.
+fn note(threads: &mut HashMap<u32, u32>, bytes: &[u8]) {
+    let Some(header) = read_plain::<RecordHeader>(bytes) else {
+        return;
+    };
+    if header.kind != RecordKind::Lifecycle as u32 {
+        return;
+    }
+    let Some(record) = read_plain::<LifecycleRecord>(bytes) else {
+        return;
+    };
+    match LifecycleKind::try_from(record.event) {
+        Ok(LifecycleKind::Exit | LifecycleKind::Exec) => {
+            threads.remove(&header.tid);
         }
-        let Some(record) = read_plain::<LifecycleRecord>(bytes) else {
-            return;
-        };
-        match LifecycleKind::try_from(record.event) {
-            Ok(LifecycleKind::Exit | LifecycleKind::Exec) => {
-                self.threads.remove(&header.tid);
-            }
-            Ok(_) if record.slot != u32::MAX => {
-                self.threads.insert(header.tid, record.slot);
-            }
-            _ => {}
+        Ok(_) if record.slot != u32::MAX => {
+            threads.insert(header.tid, record.slot);
         }
+        _ => {}
     }
 }
 
@@ -195,29 +207,37 @@ pub fn probe_features() -> Vec<Feature> {
 
 impl Source for KernelSource {
     fn drain(&mut self, into: &mut Vec<Input>, limit: usize) -> anyhow::Result<bool> {
+        // Signals and ends first: whatever led to one of them is then in the other ring already.
+        while let Some(item) = self.signals.next() {
+            self.held.push(item.to_vec());
+        }
         let start = into.len();
-        // Signals and ends first: they are few, and nothing may delay them.
-        for which in [0, 1] {
-            loop {
-                if into.len() - start >= limit {
-                    return Ok(true);
-                }
-                let ring = if which == 0 {
-                    &mut self.signals
-                } else {
-                    &mut self.records
-                };
-                let Some(item) = ring.next() else { break };
-                let bytes = item.to_vec();
-                drop(item);
-                self.note(&bytes);
-                into.push(Input::Record(bytes));
+        let mut newest = 0;
+        let mut more = false;
+        while let Some(item) = self.records.next() {
+            newest = time_of(&item);
+            into.push(Input::Record(item.to_vec()));
+            more = into.len() - start >= limit;
+            if more {
+                break;
+            }
+        }
+        // What is newer than the last record taken waits for the records before it.
+        let ready = |bytes: &mut Vec<u8>| !more || time_of(bytes) <= newest;
+        into.extend(self.held.extract_if(.., ready).map(Input::Record));
+        into[start..].sort_by_key(|input| match input {
+            Input::Record(bytes) => time_of(bytes),
+            _ => 0,
+        });
+        for input in &into[start..] {
+            if let Input::Record(bytes) = input {
+                note(&mut self.threads, bytes);
             }
         }
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        Ok(false)
+        Ok(more)
     }
 
     fn answer(&mut self, query: &Query) -> Option<Input> {

@@ -131,6 +131,10 @@ crate::integer_enum! {
         ThreadMoved = 3 => "thread_moved",
         /// A second response began in a write (pipelining), or bytes that look like one.
         NextResponse = 4 => "next_response",
+        /// The thread that worked on it ended; its [`LifecycleKind::Exit`] follows.
+        ThreadEnded = 5 => "thread_ended",
+        /// As `ThreadEnded`, with its whole process.
+        ProcessEnded = 6 => "process_ended",
     }
 }
 
