@@ -18,9 +18,7 @@ use std::{
 
 use serde::Deserialize;
 use support::Kernel;
-use whyslow_abi::{
-    connection::ConnectionState, plain_bytes, record::EndReason, record::LifecycleKind,
-};
+use whyslow_abi::{connection::ConnectionState, plain_bytes, record::LifecycleKind};
 use whyslow_engine::{
     Command, Engine, Event, EventKind, Input, Output, Query, Settings,
     output::{Binding, RequestFinished, WorkerEnded},
@@ -192,7 +190,7 @@ impl Run {
             "client_closed" => kernel.client_gone(id, false),
             "client_reset" => kernel.client_gone(id, true),
             "close" => kernel.close(tid, now, id),
-            "shutdown" => kernel.end(EndReason::Shutdown, tid, now, id),
+            "shutdown" => kernel.shutdown(tid, now, id),
             "forget" => {
                 kernel.connections.remove(&id);
             }
@@ -230,6 +228,10 @@ impl Run {
             "listen" => LifecycleKind::Listen,
             _ => LifecycleKind::Exit,
         };
+        if event == LifecycleKind::Exit {
+            let with_process = step.action == "exit_last" || step.code & 0x7f != 0;
+            self.kernel.thread_ends(tid, now, with_process);
+        }
         let mut record = self.kernel.lifecycle(event, tid, now);
         record.code = step.code;
         record.last = u32::from(step.action == "exit_last");

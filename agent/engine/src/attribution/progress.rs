@@ -158,6 +158,21 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// The head was not captured in whole, but what is known of it was written: with nothing more
+    /// for a while the response is taken for complete.
+    pub(crate) fn enough_for_cut_head(&self, method: &str, protocol: &dyn Protocol) -> bool {
+        let Some(response) = self.head.response.filter(|r| r.head_len.is_none()) else {
+            return false;
+        };
+        let body = match response.body {
+            BodyFraming::Length(length) => length,
+            _ => 0,
+        };
+        let has_body = protocol.response_has_body(method.as_bytes(), response.status);
+        let wanted = self.head.captured.saturating_add(body);
+        !has_body || (matches!(response.body, BodyFraming::Length(_)) && self.bytes_out >= wanted)
+    }
+
     /// Why the request ended, when `noticed` is how its end was noticed.
     pub(crate) fn end_reason(&self, complete: Completeness, noticed: EndReason) -> EndReason {
         if complete == Completeness::Complete {

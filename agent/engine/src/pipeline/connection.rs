@@ -15,6 +15,10 @@ use crate::{
 /// record of its end may still lie in the ring.
 const MISSING_LIMIT: u8 = 2;
 
+/// A response whose head was not captured in whole is over when nothing more is written for this
+/// long after all that its head tells was.
+const QUIET_NS: u64 = 400_000_000;
+
 impl Engine {
     pub(super) fn looked_up(&mut self, id: u64, state: Option<&[u8]>, out: &mut Vec<Output>) {
         let state = match state.map(decode::connection) {
@@ -31,7 +35,9 @@ impl Engine {
         let found = state.filter(|s| s.raw.request == request.number);
         if let Some(ending) = &mut request.ending {
             ending.answered = true;
-            if let Some(found) = found {
+            if let Some(found) = found
+                && ending.state.is_none()
+            {
                 ending.state = Some(Box::new(found.raw));
             }
             return;
@@ -66,12 +72,16 @@ impl Engine {
         };
         let progress = Progress::new(request, state);
         let complete = progress.completeness(request.method(), request.protocol);
+        let quiet = self.now_ns >= state.last_write_ns.saturating_add(QUIET_NS);
+        let flush = quiet
+            && complete == Completeness::Unknown
+            && progress.enough_for_cut_head(request.method(), request.protocol);
         if phase == ConnectionPhase::Response {
             request.seen = Some(Box::new(*state));
         }
         if complete == Completeness::Complete {
             self.close_written(id, state, EndReason::Complete, self.now_ns, out);
-        } else if stale {
+        } else if stale || flush {
             self.give_up(id, self.now_ns, out);
         }
     }

@@ -26,6 +26,8 @@ const fn noticed(reason: Noticed) -> EndReason {
         Noticed::Closed => EndReason::Closed,
         Noticed::Shutdown => EndReason::Shutdown,
         Noticed::ThreadMoved => EndReason::Complete,
+        Noticed::ThreadEnded => EndReason::ThreadEnded,
+        Noticed::ProcessEnded => EndReason::ProcessEnded,
     }
 }
 
@@ -120,6 +122,10 @@ impl Engine {
                 self.moved(end);
                 return;
             }
+            Noticed::ThreadEnded | Noticed::ProcessEnded if complete != Completeness::Complete => {
+                self.reader_ended(end);
+                return;
+            }
             _ => {}
         }
         let parsed = Some(progress.parsed());
@@ -163,6 +169,36 @@ impl Engine {
         }
     }
 
+    /// The reader ended while the request is open. The record of its end, which tells whether the
+    /// process lives on, may come later: the next ticks settle it.
+    fn reader_ended(&mut self, end: &End) {
+        let raw = &end.raw;
+        let id = raw.state.id;
+        let Some(request) = self.connections.request(id) else {
+            return;
+        };
+        if ThreadKey::from(&raw.header) != request.reader {
+            return;
+        }
+        self.ending_of(id, raw.header.time_ns, Some(raw.now));
+        let ending = self
+            .connections
+            .request_mut(id)
+            .and_then(|r| r.ending.as_deref_mut());
+        if let Some(ending) = ending {
+            let mut state = Box::new(raw.state);
+            if state.last_write_ns == 0 {
+                // Without a write the state has no waits of its own.
+                state.waits = raw.waits;
+            }
+            ending.answered = true;
+            ending.state = Some(state);
+            if end.reason == Noticed::ProcessEnded {
+                ending.reason = EndReason::ProcessEnded;
+            }
+        }
+    }
+
     /// A request that its reader had turned away from: further writes show that it went on.
     fn settle_moved(&mut self, end: &End) {
         let state = &end.raw.state;
@@ -192,7 +228,11 @@ impl Engine {
     fn unbegun(&mut self, end: &End, out: &mut Vec<Output>) {
         let state = &end.raw.state;
         let header = &end.raw.header;
-        if end.reason == Noticed::ThreadMoved || end.phase != ConnectionPhase::Response {
+        let told = matches!(
+            end.reason,
+            Noticed::NextRequest | Noticed::NextResponse | Noticed::Closed | Noticed::Shutdown
+        );
+        if !told || end.phase != ConnectionPhase::Response {
             return;
         }
         if !Progress::of(SERVER_PROTOCOLS[0], None, state).recognised() {

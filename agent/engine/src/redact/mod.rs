@@ -154,7 +154,11 @@ impl Redactor {
                     stream.body_goes_on = stream.scrubber.in_body();
                 }
             }
-            EndReason::Shutdown | EndReason::ThreadMoved | EndReason::NextResponse => {}
+            EndReason::Shutdown
+            | EndReason::ThreadMoved
+            | EndReason::NextResponse
+            | EndReason::ThreadEnded
+            | EndReason::ProcessEnded => {}
         }
     }
 }

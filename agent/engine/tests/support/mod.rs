@@ -15,7 +15,7 @@ use whyslow_abi::{
     account::Account,
     connection::{
         CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
-        RESPONSE_HEAD,
+        RESPONSE_HEAD, SHUT_DOWN,
     },
     plain_bytes, read_plain,
     record::{
@@ -283,8 +283,35 @@ impl Kernel {
     }
 
     pub(crate) fn close(&mut self, tid: u32, now_ns: u64, id: u64) {
-        self.end(EndReason::Closed, tid, now_ns, id);
+        let told = self
+            .connections
+            .get(&id)
+            .is_some_and(|c| c.flags & SHUT_DOWN != 0);
+        if !told {
+            self.end(EndReason::Closed, tid, now_ns, id);
+        }
         self.connections.remove(&id);
+    }
+
+    /// The thread ends: what it was serving ends with it.
+    pub(crate) fn thread_ends(&mut self, tid: u32, now_ns: u64, with_process: bool) {
+        let id = self.threads[&tid].connection;
+        let shut = |c: &ConnectionState| c.flags & SHUT_DOWN != 0;
+        let reason = if with_process {
+            EndReason::ProcessEnded
+        } else {
+            EndReason::ThreadEnded
+        };
+        if self.connections.get(&id).is_some_and(|c| !shut(c)) {
+            self.end(reason, tid, now_ns, id);
+        }
+    }
+
+    pub(crate) fn shutdown(&mut self, tid: u32, now_ns: u64, id: u64) {
+        self.end(EndReason::Shutdown, tid, now_ns, id);
+        if let Some(state) = self.connections.get_mut(&id) {
+            state.flags |= SHUT_DOWN;
+        }
     }
 
     pub(crate) fn lifecycle(
