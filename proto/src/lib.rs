@@ -13,6 +13,7 @@ pub use timestamp::Timestamp;
     unreachable_pub,
     clippy::pedantic,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     reason = "generated code; its documentation is in the .proto files"
 )]
 pub mod v1 {

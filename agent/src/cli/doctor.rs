@@ -31,6 +31,10 @@ pub(super) fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<()> {
     let mut features = vec![privileges(), kernel_release(), btf(), memory_lock()];
     features.extend(kernel::probe_features());
     features.push(agent(context)?);
+    for feature in &mut features {
+        // A line of the table is one line.
+        feature.reason = feature.reason.replace("\nhint: ", "; ").replace('\n', " ");
+    }
     let text = if args.json {
         let list: Vec<_> = features
             .iter()
@@ -155,10 +159,7 @@ fn agent(context: &Context) -> anyhow::Result<Feature> {
                 format!("version {version} answers on {target}"),
             )
         }
-        Err(error) => {
-            let text = format!("{error:#}").replace("\nhint: ", "; ");
-            feature("agent", false, text)
-        }
+        Err(error) => feature("agent", false, format!("{error:#}")),
     })
 }
 

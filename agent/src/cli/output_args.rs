@@ -13,8 +13,10 @@ use crate::sink::{
     text::{Columns, TextLines},
 };
 
-/// Kinds that people get when they ask for none.
+/// Kinds in lines for people when they ask for none.
 const TEXT_KINDS: &[&str] = &["requestFinished", "workerEnded"];
+/// The same in columns of fields.
+const COLUMN_KINDS: &[&str] = &["requestFinished"];
 
 /// Which events, and how.
 #[derive(Clone, Debug, Default, Args)]
@@ -35,7 +37,7 @@ pub(super) struct OutputArgs {
     #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
     pids: Vec<u32>,
     /// Only these events: requestStarted, requestFinished, workerStarted, workerEnded [default: all
-    /// with --json, else requestFinished and workerEnded]; loss is always told
+    /// with --json, else requestFinished, and workerEnded without --fields]; loss is always told
     #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
     /// Only these fields, by their JSON names: route,wallNs,ledger.account. Columns separated by
@@ -53,8 +55,14 @@ pub(super) struct OutputArgs {
 impl OutputArgs {
     /// The filter, as a subscription.
     pub(super) fn subscription(&self) -> SubscribeRequest {
-        let kinds = if self.kinds.is_empty() && !self.json && self.fields.is_empty() {
-            TEXT_KINDS.iter().map(|&kind| kind.to_owned()).collect()
+        let columns = !self.json && !self.fields.is_empty();
+        let kinds: &[&str] = match (self.json, columns) {
+            (true, _) => &[],
+            (false, true) => COLUMN_KINDS,
+            (false, false) => TEXT_KINDS,
+        };
+        let kinds = if self.kinds.is_empty() {
+            kinds.iter().map(|&kind| kind.to_owned()).collect()
         } else {
             self.kinds.clone()
         };
@@ -64,7 +72,8 @@ impl OutputArgs {
             statuses: self.status.clone(),
             min_wall_ns: self.min_duration.map_or(0, duration::nanoseconds),
             pids: self.pids.clone(),
-            in_flight_first: true,
+            // A column of a request that has not ended says little; its end will say all.
+            in_flight_first: !columns,
         }
     }
 
@@ -81,5 +90,44 @@ impl OutputArgs {
         };
         let count = if self.once { Some(1) } else { self.count };
         Ok(Printer::new(format, out, count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_output_has_its_own_default_kinds() {
+        let lines = OutputArgs::default().subscription();
+        assert_eq!(lines.kinds, ["requestFinished", "workerEnded"]);
+        assert!(lines.in_flight_first);
+        let columns = OutputArgs {
+            fields: vec!["route".to_owned()],
+            ..OutputArgs::default()
+        }
+        .subscription();
+        assert_eq!(columns.kinds, ["requestFinished"]);
+        assert!(!columns.in_flight_first);
+        let json = OutputArgs {
+            json: true,
+            ..OutputArgs::default()
+        }
+        .subscription();
+        assert!(json.kinds.is_empty() && json.in_flight_first);
+        let chosen = OutputArgs {
+            kinds: vec!["workerStarted".to_owned()],
+            ..OutputArgs::default()
+        };
+        assert_eq!(chosen.subscription().kinds, ["workerStarted"]);
+    }
+
+    #[test]
+    fn fields_are_checked_before_anything_is_printed() {
+        let args = OutputArgs {
+            fields: vec!["rute".to_owned()],
+            ..OutputArgs::default()
+        };
+        assert!(args.printer(Vec::new()).is_err());
     }
 }

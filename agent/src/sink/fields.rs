@@ -173,10 +173,8 @@ impl Schema {
             .get(EVENT)
             .into_iter()
             .flatten()
-            .filter_map(|(name, below)| {
-                self.has(below.as_ref()?, &path)
-                    .then(|| std::iter::once(name.clone()).chain(path.clone()).collect())
-            })
+            .filter(|(_, below)| below.as_ref().is_some_and(|below| self.has(below, &path)))
+            .map(|(name, _)| std::iter::once(name).chain(&path).cloned().collect())
             .collect()
     }
 

@@ -28,6 +28,8 @@ impl Format for TextLines {
                 "worker started  pid {} tid {} {} ({})",
                 worker.pid, worker.tid, worker.comm, worker.reason
             ),
+            // A thread of a pool comes and goes; that is no news unless it took the process along.
+            Kind::WorkerEnded(worker) if !worker.process_ended => return Ok(()),
             Kind::WorkerEnded(worker) => worker_ended(worker),
             Kind::Loss(loss) => format!("loss  {} {}", loss.reason, loss.count),
             // What it says of the agent is for `whyslow top` and for JSON.
@@ -120,7 +122,7 @@ fn worker_ended(worker: &v1::WorkerEnded) -> String {
         if worker.sender_pid != 0 {
             let _ = write!(line, " from {} {}", worker.sender_pid, worker.sender_comm);
         }
-    } else if worker.process_ended {
+    } else {
         let _ = write!(line, "  with status {}", worker.exit_code >> 8);
     }
     if !worker.request_id.is_empty() {
@@ -223,6 +225,40 @@ mod tests {
         let text = line(|request| request.route = "/\u{1b}[2J\n\u{9b}x".to_owned());
         assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
         assert!(text.contains("/\\u{1b}[2J\\n\\u{9b}x"), "{text:?}");
+    }
+
+    #[test]
+    fn deaths_are_told_with_their_sender() {
+        let anchor = Anchor {
+            monotonic_ns: 0,
+            unix_ns: 0,
+        };
+        let mut worker = v1::WorkerEnded {
+            pid: 1,
+            tid: 2,
+            comm: "gunicorn".to_owned(),
+            process_ended: true,
+            signal: 9,
+            sender_pid: 3,
+            sender_comm: "master".to_owned(),
+            request_id: "ab".to_owned(),
+            ..v1::WorkerEnded::default()
+        };
+        let print = |worker: &v1::WorkerEnded| {
+            let mut out = Vec::new();
+            let event = wire::wrap(Kind::WorkerEnded(worker.clone()), 1, anchor);
+            TextLines.write(&event, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = print(&worker);
+        assert!(
+            text.ends_with(
+                "worker ended  pid 1 tid 2 gunicorn  by signal 9 from 3 master  while serving ab\n"
+            ),
+            "{text}"
+        );
+        worker.process_ended = false;
+        assert_eq!(print(&worker), "", "threads of a pool come and go");
     }
 
     #[test]

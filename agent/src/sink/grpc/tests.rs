@@ -207,7 +207,7 @@ async fn filters_are_the_subscribers_own() {
     for events in [&mut failed, &mut users, &mut other_process] {
         assert!(matches!(next(events).await, Kind::AgentStatus(_)));
     }
-    let mut targets = async |events: &mut tonic::Streaming<v1::Event>, count: usize| {
+    let targets = async |events: &mut tonic::Streaming<v1::Event>, count: usize| {
         let mut targets = Vec::new();
         for _ in 0..count {
             targets.push(next_finished(events).await.target);
@@ -382,7 +382,7 @@ async fn tcp_needs_the_token() {
 }
 
 #[tokio::test]
-async fn reflection_and_health_know_the_service() {
+async fn reflection_lists_the_service() {
     let agent = Agent::start(Timing::default(), None).await;
     let channel = agent.channel().await;
 
@@ -405,7 +405,13 @@ async fn reflection_and_health_know_the_service() {
         panic!("a list of services");
     };
     assert!(list.service.iter().any(|s| s.name == "whyslow.v1.Whyslow"));
+    agent.stop().await;
+}
 
+#[tokio::test]
+async fn older_reflection_describes_messages() {
+    let agent = Agent::start(Timing::default(), None).await;
+    let channel = agent.channel().await;
     let ask = reflection_alpha::ServerReflectionRequest {
         host: String::new(),
         message_request: Some(
@@ -429,7 +435,13 @@ async fn reflection_and_health_know_the_service() {
             )
         )
     ));
+    agent.stop().await;
+}
 
+#[tokio::test]
+async fn health_says_serving() {
+    let agent = Agent::start(Timing::default(), None).await;
+    let channel = agent.channel().await;
     let client = HealthClient::new(channel);
     until(
         || {

@@ -53,10 +53,6 @@ impl Token {
     }
 
     /// Lets a call pass that carries the token as `authorization: Bearer TOKEN`.
-    #[expect(
-        clippy::result_large_err,
-        reason = "tonic's interceptors return its Status as it is"
-    )]
     pub(super) fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
         let sent = request
             .metadata()

@@ -140,9 +140,14 @@ impl Recorder {
             .set_len(end)
             .and_then(|()| self.file.seek(SeekFrom::Start(end)))
             .and_then(|_| self.file.write_all(&[0; 4]));
+        let kept = if self.inputs > 0 {
+            "; the recording ends there and can be replayed"
+        } else {
+            ""
+        };
         anyhow::anyhow!(
-            "cannot write {}: {error}; the recording ends there and can be replayed\nhint: free \
-             space, or record elsewhere or for a shorter --duration",
+            "cannot write {}: {error}{kept}\nhint: free space, or record elsewhere or for a shorter \
+             --duration",
             self.path.display()
         )
     }
@@ -151,10 +156,7 @@ impl Recorder {
 /// Bytes of whole frames within the first `done` bytes of `buffer`.
 fn whole_frames(buffer: &[u8], has_magic: bool, done: usize) -> usize {
     let mut end = if has_magic { MAGIC.len() + 4 } else { 0 };
-    loop {
-        let Some(Ok(length)) = buffer.get(end..end + 4).map(<[u8; 4]>::try_from) else {
-            break;
-        };
+    while let Some(Ok(length)) = buffer.get(end..end + 4).map(<[u8; 4]>::try_from) {
         let next = end + 4 + u32::from_le_bytes(length) as usize;
         if next > done {
             break;
