@@ -31,6 +31,8 @@ pub struct Part {
     pub wall_ns: u64,
     /// CPU time of the thread within, ns.
     pub cpu_ns: u64,
+    /// Time within that the thread was runnable and had no CPU, by the kernel's own count, ns.
+    pub queued_ns: u64,
 }
 
 /// What the application wrote down about one request.

@@ -172,7 +172,8 @@ fn a_full_ring_is_told() -> Result<()> {
     for number in 0..8 {
         let key = format!("after-{number}");
         get_once(truth.address(), "/empty", &key)?;
-        assert_eq!(watch.request(&key)?.status, 204);
+        let finished = watch.request(&key)?;
+        assert_eq!(finished.status, 204, "{finished:#?}");
     }
     agent.stop()
 }

@@ -8,8 +8,10 @@ a demonstration and uses no framework: what is measured must be the one thing, a
     X-Request-ID: <key>     key of the line in the log
 
 One JSON line per request goes to `$TRUTH_DIR/log-<pid>.jsonl`:
-    {"key", "case", "pid", "tid", "wall_ns", "thread_ns", "parts": [{"account", "wall_ns", "cpu_ns"}]}
-`parts` are the intervals that must be found in the ledger under that account. Waits that need another
+    {"key", "case", "pid", "tid", "wall_ns", "thread_ns",
+     "parts": [{"account", "wall_ns", "cpu_ns", "queued_ns"}]}
+`parts` are the intervals that must be found in the ledger under that account; `queued_ns` is the time within that
+the thread was runnable and had no CPU, by the kernel's own count. Waits that need another
 process are caused by `peer.py`, whose addresses are in `TRUTH_TCP` (host:port) and `TRUTH_UNIX` (path).
 """
 
@@ -32,8 +34,20 @@ UNIX = os.environ.get("TRUTH_UNIX", "")
 COLD_BYTES = 48 << 20
 BIG_BYTES = 8 << 20
 MEBIBYTE = 1 << 20
+BLOCK = os.urandom(4 * MEBIBYTE)
 
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+_schedstat = threading.local()
+
+
+def queued_ns():
+    """Time that this thread has waited for a CPU (`/proc/thread-self/schedstat`, second field)."""
+    fd = getattr(_schedstat, "fd", None)
+    if fd is None:
+        fd = _schedstat.fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    return int(os.pread(fd, 128, 0).split()[1])
 
 
 class Parts:
@@ -46,12 +60,16 @@ class Parts:
 
     def measure(self, account, action):
         """Runs `action` and keeps how long it took under `account`."""
+        queued = queued_ns()
         cpu = time.thread_time_ns()
         wall = time.monotonic_ns()
         result = action()
         wall = time.monotonic_ns() - wall
         cpu = time.thread_time_ns() - cpu
-        self.items.append({"account": account, "wall_ns": wall, "cpu_ns": cpu})
+        queued = queued_ns() - queued
+        self.items.append(
+            {"account": account, "wall_ns": wall, "cpu_ns": cpu, "queued_ns": queued}
+        )
         return result
 
 
@@ -251,12 +269,11 @@ def case_fsync(parts, ms, environ):
     """Writes and syncs until `ms` of wall time are over: a single fsync is too short to compare."""
     path = os.path.join(DIRECTORY, f"fsync-{threading.get_native_id()}")
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-    block = os.urandom(4 * MEBIBYTE)
 
     def work():
         end = time.monotonic_ns() + ms * 1_000_000
         while time.monotonic_ns() < end:
-            os.pwrite(fd, block, 0)
+            os.pwrite(fd, BLOCK, 0)
             os.fsync(fd)
 
     try:
