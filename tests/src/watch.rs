@@ -124,6 +124,12 @@ impl Watch {
         self.seen().lines.clone()
     }
 
+    /// What the command wrote to its standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.seen().stderr.clone()
+    }
+
     /// Requests finished so far.
     #[must_use]
     pub fn finished(&self) -> Vec<Finished> {

@@ -8,9 +8,10 @@ use whyslow_tests::{
     event::{Event, Finished},
     http::Client,
     live,
+    live::skipped,
     servers::Scratch,
     truth::Truth,
-    watch::EVENT_LIMIT,
+    wait_for,
 };
 
 /// Longest time for a replay of a few hundred requests.
@@ -20,22 +21,20 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// Requests recorded.
 const REQUESTS: usize = 60;
 
-/// Records a small load into `file` and gives the events as they were told while it ran.
-fn record(live: &Live, file: &Path) -> Result<Vec<Event>> {
+/// Records a small load into `file` and gives the events that the recorder told while it ran: none unless
+/// `--json` is among the options.
+fn record(live: &Live, file: &Path, options: &[&str]) -> Result<Vec<Event>> {
     let truth = Truth::of("gthread", 1, 4)
         .argument("--keep-alive=75")
         .start()?;
     let mut command = Command::new(&live.binary);
-    command.arg("record").arg(file).arg("--json");
+    command.arg("record").arg(file).args(options);
     let recorder = Watch::spawn(command)?;
+    wait_for(START_LIMIT, "the recorder to start", || {
+        Ok(recorder.stderr().contains("recording to").then_some(()))
+    })
+    .with_context(|| recorder.stderr())?;
     let mut client = Client::open(truth.address())?;
-    // The programs are attached at some time after the start: ask until a request is seen.
-    let mut asked = 0;
-    whyslow_tests::wait_for(START_LIMIT, "the recorder's first request", || {
-        client.get("/empty", &format!("start-{asked}"))?;
-        asked += 1;
-        Ok((!recorder.finished().is_empty()).then_some(()))
-    })?;
     let targets = [
         "/sleep?ms=5",
         "/upstream?ms=5",
@@ -46,14 +45,18 @@ fn record(live: &Live, file: &Path) -> Result<Vec<Event>> {
     for number in 0..REQUESTS {
         client.get(targets[number % targets.len()], &format!("key-{number}"))?;
     }
-    recorder.expect(EVENT_LIMIT, "the last request", |event| {
-        event
-            .request_finished
-            .as_ref()
-            .filter(|f| f.x_request_id == format!("key-{}", REQUESTS - 1))
-            .map(|_| ())
-    })?;
+    if options.contains(&"--json") {
+        recorder.request(&format!("key-{}", REQUESTS - 1))?;
+    }
     recorder.interrupt(REPLAY_LIMIT)
+}
+
+/// Whether the recorder can tell its events while it records.
+fn tells_events(live: &Live) -> Result<bool> {
+    let help = Command::new(&live.binary)
+        .args(["record", "--help"])
+        .output()?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains("--json"))
 }
 
 fn replay(live: &Live, file: &Path) -> Result<Vec<Event>> {
@@ -79,9 +82,16 @@ fn replay_is_the_same() -> Result<()> {
     };
     let scratch = Scratch::new("record")?;
     let file = scratch.path().join("recording");
-    let told = by_id(&record(&live, &file)?);
+    if !tells_events(&live)? {
+        skipped(
+            "record::replay_is_the_same",
+            "`whyslow record` has no --json: there is nothing of the same run to compare the replay with",
+        );
+        return Ok(());
+    }
+    let told = by_id(&record(&live, &file, &["--json"])?);
     let again = by_id(&replay(&live, &file)?);
-    assert!(told.len() > REQUESTS, "{} requests only", told.len());
+    assert!(told.len() >= REQUESTS, "{} requests only", told.len());
     assert_eq!(
         told.keys().collect::<Vec<_>>(),
         again.keys().collect::<Vec<_>>(),
@@ -101,7 +111,7 @@ fn recordings_are_redacted() -> Result<()> {
     };
     let scratch = Scratch::new("record")?;
     let file = scratch.path().join("recording");
-    record(&live, &file)?;
+    record(&live, &file, &[])?;
     let bytes = fs::read(&file)?;
     assert!(
         whyslow_tests::http::find(&bytes, b"/empty").is_some(),
@@ -122,8 +132,9 @@ fn a_truncated_recording() -> Result<()> {
     };
     let scratch = Scratch::new("record")?;
     let file = scratch.path().join("recording");
-    record(&live, &file)?;
+    record(&live, &file, &[])?;
     let whole = by_id(&replay(&live, &file)?);
+    assert!(whole.len() >= REQUESTS, "{} requests only", whole.len());
     let bytes = fs::read(&file)?;
     for percent in [1, 30, 60, 90, 99] {
         let cut = scratch.path().join("cut");
