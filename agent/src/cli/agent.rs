@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use tracing::info;
 
-use super::{Context, host_args, host_args::HostArgs, runtime, signals::Stop};
+use super::{Context, host_args, host_args::HostArgs, runtime, signals::Stop, usage};
 use crate::{
     pipeline::{Pipeline, Timing},
     sink::grpc::{self, Endpoints, token::Token},
@@ -76,9 +76,10 @@ fn tcp(
         return Ok(None);
     };
     let Some(path) = context.token_file() else {
-        anyhow::bail!(
-            "--listen needs --token-file, on loopback too: every local user can connect there\nhint: (umask 077; head -c 32 /dev/urandom | base64 > FILE), then --token-file FILE"
-        );
+        return Err(usage(
+            "--listen needs --token-file, on loopback too: every local user can connect there\n\
+             hint: (umask 077; head -c 32 /dev/urandom | base64 > FILE), then --token-file FILE",
+        ));
     };
     Ok(Some((address, Token::read(&path)?)))
 }

@@ -14,7 +14,7 @@ use tonic::{
 };
 use whyslow_proto::v1::whyslow_client::WhyslowClient;
 
-use super::Context;
+use super::{Context, usage};
 use crate::sink::grpc::token::Token;
 
 /// Where an agent is.
@@ -43,10 +43,11 @@ impl Target {
             let path = std::path::absolute(&path).unwrap_or(path);
             return Ok(Self::Socket(path));
         };
-        anyhow::ensure!(
-            address.starts_with("http://"),
-            "{address:?} is no address of an agent\nhint: --connect http://HOST:PORT"
-        );
+        if !address.starts_with("http://") {
+            return Err(usage(format!(
+                "{address:?} is no address of an agent\nhint: --connect http://HOST:PORT"
+            )));
+        }
         Ok(Self::Tcp(address.clone()))
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 use whyslow_engine::input::Settings;
 
-use super::{Context, duration};
+use super::{Context, duration, usage};
 use crate::{
     host,
     source::{KernelOptions, WatchRules},
@@ -140,14 +140,14 @@ impl HostArgs {
             .or(config.ring_bytes)
             .unwrap_or(defaults.ring_bytes);
         if !ring_bytes.is_power_of_two() || ring_bytes < 4096 {
-            anyhow::bail!(
+            return Err(usage(format!(
                 "a ring of {ring_bytes} bytes is not possible\nhint: --ring-bytes takes a power of two from 4096, such as 8388608"
-            );
+            )));
         }
         let wait_floor_ns =
             match self.wait_floor.as_ref().or(config.wait_floor.as_ref()) {
                 Some(text) => duration::nanoseconds(duration::parse(text).map_err(|error| {
-                    anyhow::anyhow!("wait floor: {error}\nhint: --wait-floor 1ms")
+                    usage(format!("wait floor: {error}\nhint: --wait-floor 1ms"))
                 })?),
                 None => defaults.wait_floor_ns,
             };
@@ -196,10 +196,11 @@ fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
 }
 
 fn positive(name: &str, value: u32) -> anyhow::Result<u32> {
-    anyhow::ensure!(
-        value > 0,
-        "{name} 0 leaves no room\nhint: leave it out for the default"
-    );
+    if value == 0 {
+        return Err(usage(format!(
+            "{name} 0 leaves no room\nhint: leave it out for the default"
+        )));
+    }
     Ok(value)
 }
 

@@ -88,9 +88,19 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", report(&error));
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// The command line asks for something that makes no sense: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// A [`Usage`] error; `text` may end in a hint.
+fn usage(text: impl std::fmt::Display) -> anyhow::Error {
+    Usage(text.to_string()).into()
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use clap::Args;
 use whyslow_proto::v1::SubscribeRequest;
 
-use super::duration;
+use super::{duration, usage};
 use crate::sink::{
     fields::Fields,
     json::JsonLines,
@@ -81,7 +81,7 @@ impl OutputArgs {
     pub(super) fn printer<W: Write>(&self, out: W) -> anyhow::Result<Printer<W>> {
         let fields = match self.fields.as_slice() {
             [] => None,
-            paths => Some(Fields::parse(paths)?),
+            paths => Some(Fields::parse(paths).map_err(usage)?),
         };
         let format: Box<dyn Format> = match (self.json, fields) {
             (true, fields) => Box::new(JsonLines::new(fields)),

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use clap::Args;
 
-use super::{Context, output_args::OutputArgs, runtime, signals::Stop};
+use super::{Context, output_args::OutputArgs, runtime, signals::Stop, usage};
 use crate::{
     pipeline::{Pipeline, Timing},
     sink::{
@@ -51,7 +51,9 @@ pub(super) fn run(context: &Context, args: ReplayArgs) -> anyhow::Result<()> {
     }
     let settings = reader.header().settings.clone();
     let filter = Filter::try_from(&args.output.subscription()).map_err(|error| {
-        anyhow::anyhow!("{error}\nhint: whyslow replay --help shows the values")
+        usage(format!(
+            "{error}\nhint: whyslow replay --help shows the values"
+        ))
     })?;
     let printer = args.output.printer(io::stdout())?;
     let source = ReplaySource::new(reader, None);

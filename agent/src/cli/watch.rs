@@ -12,6 +12,7 @@ use super::{
     output_args::OutputArgs,
     runtime,
     signals::Stop,
+    usage,
 };
 use crate::sink::{
     filter::Filter,
@@ -41,8 +42,11 @@ pub(super) struct WatchArgs {
 pub(super) fn run(context: &Context, args: WatchArgs) -> anyhow::Result<()> {
     let request = args.output.subscription();
     // What is wrong with the filter is said even when no agent is there to say it.
-    Filter::try_from(&request)
-        .map_err(|error| anyhow::anyhow!("{error}\nhint: whyslow watch --help shows the values"))?;
+    Filter::try_from(&request).map_err(|error| {
+        usage(format!(
+            "{error}\nhint: whyslow watch --help shows the values"
+        ))
+    })?;
     let mut printer = args.output.printer(io::stdout())?;
     let target = Target::of(context)?;
     let token = connect::token(context, &target)?;
