@@ -2,7 +2,6 @@
 //! of it needs root or a kernel.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "test code outside of a #[test] function"
 )]
 
@@ -173,7 +172,7 @@ fn a_closed_pipe_is_no_failure() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    let mut output = BufReader::new(replay.stdout.take().expect("a pipe"));
+    let mut output = BufReader::new(replay.stdout.take().unwrap());
     output.read_line(&mut line).unwrap();
     assert!(line.contains("ring_full"), "{line}");
     drop(output);
