@@ -50,6 +50,16 @@ pub fn own_rss_bytes() -> u64 {
     pages.saturating_mul(u64::try_from(page).unwrap_or(4096))
 }
 
+/// Gives memory that start-up needed and freed back to the kernel: reading the kernel's types takes
+/// tens of megabytes for a moment, and the allocator would keep them.
+pub fn release_unused_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim has no preconditions and is thread-safe.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Kernel release, as `uname -r`; "unknown" when not readable.
 #[must_use]
 pub fn kernel_release() -> String {

@@ -9,7 +9,6 @@ use super::{Context, host_args, host_args::HostArgs, runtime, signals::Stop, usa
 use crate::{
     pipeline::{Pipeline, Timing},
     sink::grpc::{self, Endpoints, token::Token},
-    source::{Source as _, kernel::KernelSource},
 };
 
 /// Run the agent: watch this host and serve what is seen
@@ -39,12 +38,7 @@ pub(super) fn run(context: &Context, args: AgentArgs) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let mut stop = Stop::new()?;
         let bound = grpc::bind(endpoints).await?;
-        let source = KernelSource::start(options)?;
-        for feature in source.features() {
-            if !feature.available {
-                tracing::warn!("{} is off: {}", feature.name, feature.reason);
-            }
-        }
+        let source = host_args::start_kernel(options)?;
         let mut running = Pipeline::new(Box::new(source), settings, Timing::default()).start()?;
         let serving = bound.serve(running.handle.clone())?;
         info!("serving on {}", context.socket().display());

@@ -8,7 +8,7 @@ use whyslow_engine::input::Settings;
 use super::{Context, duration, usage};
 use crate::{
     host,
-    source::{KernelOptions, WatchRules},
+    source::{KernelOptions, Source as _, WatchRules, kernel::KernelSource},
 };
 
 /// Capability numbers, from `include/uapi/linux/capability.h`.
@@ -202,6 +202,18 @@ fn positive(name: &str, value: u32) -> anyhow::Result<u32> {
         )));
     }
     Ok(value)
+}
+
+/// Loads and attaches the programs; says which features are off.
+pub(super) fn start_kernel(options: KernelOptions) -> anyhow::Result<KernelSource> {
+    let source = KernelSource::start(options)?;
+    host::release_unused_memory();
+    for feature in source.features() {
+        if !feature.available {
+            tracing::warn!("{} is off: {}", feature.name, feature.reason);
+        }
+    }
+    Ok(source)
 }
 
 /// Whether programs can be loaded by this process.

@@ -13,7 +13,6 @@ use crate::{
     pipeline::{Pipeline, Timing},
     source::{
         Source as _,
-        kernel::KernelSource,
         recording::{Header, Recorder},
     },
 };
@@ -58,7 +57,7 @@ pub(super) fn run(context: &Context, args: RecordArgs) -> anyhow::Result<()> {
     let settings = args.host.settings(context);
     runtime()?.block_on(async {
         let mut stop = Stop::new()?;
-        let source = KernelSource::start(options)?;
+        let source = host_args::start_kernel(options)?;
         let header = Header {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: host::kernel_release(),

@@ -14,7 +14,6 @@ use super::{
 use crate::{
     pipeline::{Pipeline, Running, Timing},
     sink::grpc::{self, Endpoints, Serving},
-    source::kernel::KernelSource,
 };
 
 /// Show requests in flight, routes and workers, live
@@ -140,7 +139,7 @@ impl Embedded {
             tcp: None,
         })
         .await?;
-        let source = KernelSource::start(options)?;
+        let source = host_args::start_kernel(options)?;
         let running = Pipeline::new(Box::new(source), settings, Timing::default()).start()?;
         let serving = bound.serve(running.handle.clone())?;
         Ok(Self {
