@@ -55,7 +55,8 @@ pub fn live(name: &str) -> Result<Option<Live>> {
 
 /// Prints the skip line of a test or of a part of one.
 pub fn skipped(name: &str, reason: &str) {
-    say(&format!("SKIPPED {name}: {reason}"));
+    // On a line of its own, also when the test runner has begun one.
+    say(&format!("\nSKIPPED {name}: {reason}"));
 }
 
 /// Prints a line around the test runner's capture: figures that a reader of the log wants to see.
