@@ -48,6 +48,13 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Now, monotonic.
+#[inline(always)]
+fn clock() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
 /// A process that is not known listens.
 #[inline(always)]
 fn listened(task: *const Task, result: i64) {
@@ -58,13 +65,17 @@ fn listened(task: *const Task, result: i64) {
     if DISCOVER.load() != 0 {
         make_candidate(task, 0);
     }
-    told(task, LifecycleKind::Listen, NO_SLOT, None);
+    told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
 }
 
 #[inline(always)]
-fn told(task: *const Task, event: LifecycleKind, slot: u32, thread: Option<&mut ThreadSlot>) {
-    // SAFETY: no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
+fn told(
+    task: *const Task,
+    event: LifecycleKind,
+    slot: u32,
+    thread: Option<&mut ThreadSlot>,
+    now: u64,
+) {
     emit::lifecycle(
         task,
         thread,
@@ -91,7 +102,7 @@ fn candidate(
     let number = registers.number();
     let kind = classify::table_entry(number) as u8;
     if kind == SyscallKind::Listen as u8 && result == 0 {
-        told(task, LifecycleKind::Listen, NO_SLOT, None);
+        told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
         return;
     }
     if !is_read(kind) || result < 16 || DISCOVER.load() == 0 || peeks(number, registers) {
@@ -110,15 +121,15 @@ fn candidate(
         }
         return;
     }
-    // SAFETY: no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = clock();
     let origin = link.origin;
     let Some(index) = watch(task, origin, ThreadState::Running, now) else {
         return;
     };
     let Some(slot) = slot_of(link) else { return };
     debug!(ctx, "process {} serves HTTP", slot.tgid);
-    told(task, LifecycleKind::Discovered, index, Some(slot));
+    // Of the same time as the begin that follows, so that it stays in front of it.
+    told(task, LifecycleKind::Discovered, index, Some(slot), now);
     let transfer = Transfer {
         task,
         descriptor: &walked,
@@ -151,8 +162,7 @@ fn peeks(number: i32, registers: SyscallRegisters) -> bool {
 #[inline(always)]
 fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64) {
     if slot.state != ThreadState::Running as u32 {
-        // SAFETY: no preconditions.
-        ledger::missed_switch_in(slot, unsafe { bpf_ktime_get_ns() });
+        ledger::missed_switch_in(slot, clock());
     }
     let mut number = registers.number();
     let mut entry = classify::table_entry(number);
@@ -191,8 +201,7 @@ fn others(
     result: i64,
 ) {
     if kind == SyscallKind::Close as u8 || kind == SyscallKind::Shutdown as u8 {
-        // SAFETY: no preconditions.
-        let now = unsafe { bpf_ktime_get_ns() };
+        let now = clock();
         write_begin(slot);
         if kind == SyscallKind::Close as u8 {
             connection::on_close(slot, task, registers.arg0() as i32, now);
@@ -201,10 +210,10 @@ fn others(
         }
         write_end(slot);
     } else if kind == SyscallKind::Listen as u8 && result == 0 {
-        told(task, LifecycleKind::Listen, NO_SLOT, None);
+        told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
     } else if kind == SyscallKind::IoUring as u8 && slot.flags & USED_IO_URING == 0 && result >= 0 {
         slot.flags |= USED_IO_URING;
-        told(task, LifecycleKind::IoUring, NO_SLOT, Some(slot));
+        told(task, LifecycleKind::IoUring, NO_SLOT, Some(slot), clock());
     }
 }
 
@@ -237,8 +246,7 @@ fn transferred(
         }
     }
     if walked.kind == DescriptorKind::Accepted && !peeks(registers.number(), registers) {
-        // SAFETY: no preconditions.
-        let now = unsafe { bpf_ktime_get_ns() };
+        let now = clock();
         let len = if result > 0 { result as u64 } else { 0 };
         let transfer = Transfer {
             task,

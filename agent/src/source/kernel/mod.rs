@@ -119,6 +119,7 @@ impl KernelSource {
             (Adoption::Candidate, &verdict.candidates),
             (Adoption::Drop, &verdict.drop),
         ];
+        tracing::debug!(?verdict, "adoption");
         let mut set = Vec::new();
         for (action, pids) in wanted {
             for pid in pids {
