@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Result;
 
+const PROG_GET_NEXT_ID: libc::c_long = 11;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -153,6 +154,29 @@ impl Held {
     }
 }
 
+/// Names of the programs in the kernel that `wanted` picks: who else is on a hook.
+///
+/// # Errors
+/// When this process may not ask.
+pub fn loaded(wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut attribute = IdAttribute::default();
+    loop {
+        match bpf(PROG_GET_NEXT_ID, &mut attribute) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(names),
+            Err(error) => return Err(error.into()),
+        }
+        attribute.id = attribute.next;
+        // One that went in the meantime is not on a hook.
+        if let Ok(found) = program_use(attribute.id)
+            && wanted(&found.name)
+        {
+            names.push(found.name);
+        }
+    }
+}
+
 /// Looks a program up.
 ///
 /// # Errors
@@ -203,17 +227,19 @@ pub fn enable_statistics() -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The part of `union bpf_attr` of the calls by id.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct IdAttribute {
+    id: u32,
+    next: u32,
+    flags: u32,
+}
+
 fn open(command: libc::c_long, id: u32) -> std::io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Attribute {
-        id: u32,
-        next: u32,
-        flags: u32,
-    }
-    let mut attribute = Attribute {
+    let mut attribute = IdAttribute {
         id,
-        next: 0,
-        flags: 0,
+        ..IdAttribute::default()
     };
     let fd = bpf(command, &mut attribute)?;
     // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.

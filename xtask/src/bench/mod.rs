@@ -16,7 +16,7 @@ mod table;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use whyslow_tests::live;
+use whyslow_tests::{bpf, live};
 
 use table::Table;
 
@@ -45,6 +45,9 @@ pub(crate) struct Bench {
     /// Fewer and shorter rounds.
     quick: bool,
 }
+
+/// Names of the programs on hot hooks, ours and the empty ones.
+const HOOKS: &[&str] = &["sys_exit", "sched_switch", "sched_waking"];
 
 /// One case.
 struct Case {
@@ -96,6 +99,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
         binary.is_file(),
         "{} is missing\nhint: cargo xtask build",
         binary.display()
+    );
+    let strangers = bpf::loaded(|name| HOOKS.contains(&name))?;
+    ensure!(
+        strangers.is_empty(),
+        "programs are on the hooks already ({}): the figures would hold them too\n\
+         hint: end the other agent (pgrep -a whyslow)",
+        strangers.join(", ")
     );
     let bench = Bench {
         binary,

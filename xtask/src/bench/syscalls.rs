@@ -146,8 +146,7 @@ fn attach(bench: &Bench, variant: Variant, server: &LoopServer, check: bool) -> 
         Variant::None => return Ok(Attached::Nothing),
         Variant::Empty => return Ok(Attached::Empty(Empty::attach()?)),
         Variant::Watched => server.process.pid(),
-        // Ourselves: a process that serves nothing.
-        Variant::Other => std::process::id(),
+        Variant::Other => server.other.pid(),
     };
     let agent = Agent::start_binary(&bench.binary, &["--pid", &pid.to_string()])?;
     if check && variant == Variant::Watched {
@@ -165,6 +164,8 @@ fn attach(bench: &Bench, variant: Variant, server: &LoopServer, check: bool) -> 
 /// The measured process.
 struct LoopServer {
     process: Process,
+    /// A process that has nothing to do with it: `--pid` watches children too, so it cannot be ours.
+    other: Process,
     address: SocketAddr,
     _scratch: Scratch,
 }
@@ -185,8 +186,12 @@ impl LoopServer {
             );
             Ok(std::fs::read_to_string(&file).ok())
         })?;
+        let mut sleeper = Command::new("sleep");
+        sleeper.arg("infinity");
+        let log = scratch.path().join("other");
         Ok(Self {
             process,
+            other: Process::start("sleep", sleeper, StopSignal::Kill, &log)?,
             address: SocketAddr::from(([127, 0, 0, 1], port.parse()?)),
             _scratch: scratch,
         })
