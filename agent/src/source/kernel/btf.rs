@@ -27,7 +27,7 @@ const KIND_ENUM64: u32 = 19;
 
 /// Types and strings of a kernel image.
 #[derive(Debug)]
-pub struct KernelTypes {
+pub(super) struct KernelTypes {
     data: Vec<u8>,
     strings: usize,
     /// Offset of each type's record; index is the type id (0 is void).
@@ -40,7 +40,7 @@ impl KernelTypes {
     ///
     /// # Errors
     /// The kernel has no BTF, or it is not in the known format.
-    pub fn from_running_kernel() -> anyhow::Result<Self> {
+    pub(super) fn from_running_kernel() -> anyhow::Result<Self> {
         let path = "/sys/kernel/btf/vmlinux";
         let data = std::fs::read(path).with_context(|| {
             format!(
@@ -55,7 +55,7 @@ impl KernelTypes {
     ///
     /// # Errors
     /// Truncated data, or a kind of type that is not known.
-    pub fn parse(data: Vec<u8>) -> anyhow::Result<Self> {
+    pub(super) fn parse(data: Vec<u8>) -> anyhow::Result<Self> {
         if u16_at(&data, 0)? != MAGIC {
             bail!("not BTF");
         }
@@ -87,7 +87,7 @@ impl KernelTypes {
 
     /// Byte offset of a member; `path` steps through embedded structures with `.`.
     #[must_use]
-    pub fn offset(&self, structure: &str, path: &str) -> Option<u64> {
+    pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u64> {
         let mut id = *self.structures.get(structure)?;
         let mut bits = 0;
         for member in path.split('.') {
@@ -100,7 +100,7 @@ impl KernelTypes {
 
     /// For each argument of a tracepoint (without the leading data pointer): is it a pointer?
     #[must_use]
-    pub fn tracepoint_arguments(&self, name: &str) -> Option<Vec<bool>> {
+    pub(super) fn tracepoint_arguments(&self, name: &str) -> Option<Vec<bool>> {
         let wanted = format!("btf_trace_{name}");
         for at in self.types.iter().skip(1).copied() {
             if self.kind(at).ok()? != KIND_TYPEDEF
@@ -138,10 +138,10 @@ impl KernelTypes {
             if member_name == name {
                 return Some((bits, member_type));
             }
-            if member_name.is_empty() {
-                if let Some((inner, found)) = self.member(member_type, name, depth + 1) {
-                    return Some((bits + inner, found));
-                }
+            if member_name.is_empty()
+                && let Some((inner, found)) = self.member(member_type, name, depth + 1)
+            {
+                return Some((bits + inner, found));
             }
         }
         None

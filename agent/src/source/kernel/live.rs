@@ -23,7 +23,7 @@ const WAITING_LOCKS: [u64; 2] = [7, 38];
 
 /// Looks up the current wait of a thread; `None` when it is not blocked.
 #[must_use]
-pub fn current_wait(
+pub(super) fn current_wait(
     slot: &ThreadSlot,
     sockets: &mut dyn FnMut(u32) -> Arc<SocketTable>,
 ) -> Option<WaitFact> {

@@ -21,11 +21,11 @@ use super::{btf::KernelTypes, object};
 use crate::source::{Feature, KernelOptions};
 
 /// The loaded and attached core, and what was found on the way.
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The object: dropping it detaches everything.
-    pub ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     /// Per feature: on, or off with a reason.
-    pub features: Vec<Feature>,
+    pub(super) features: Vec<Feature>,
 }
 
 /// Globals by name. `u64::MAX` stands for "this kernel has no such field".
@@ -35,7 +35,7 @@ type Globals = Vec<(&'static str, u64)>;
 ///
 /// # Errors
 /// The core cannot be had; the reason is in plain words, with a hint.
-pub fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
+pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
     let types = KernelTypes::from_running_kernel()?;
     let btf = Btf::from_sys_fs().context("read the kernel's type information")?;
     let mut features = Vec::new();
@@ -253,7 +253,7 @@ fn load_program(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> anyhow::R
 ///
 /// # Errors
 /// It cannot be attached or read.
-pub fn run_iterator(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<()> {
+pub(super) fn run_iterator(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<()> {
     let iterator: &mut Iter = program(ebpf, name)?;
     let link = iterator.attach()?;
     let mut file = iterator.take_link(link)?.into_file()?;

@@ -17,7 +17,7 @@ static CALIBRATE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
 ///
 /// # Errors
 /// The binary was built without the programs.
-pub fn bytes(object: ObjectFile) -> anyhow::Result<&'static [u8]> {
+pub(super) fn bytes(object: ObjectFile) -> anyhow::Result<&'static [u8]> {
     let bytes = match object {
         ObjectFile::Core => &CORE.0,
         ObjectFile::Calibrate => &CALIBRATE.0,

@@ -6,7 +6,7 @@ use whyslow_engine::input::ProcessFact;
 
 /// All process ids.
 #[must_use]
-pub fn all() -> Vec<u32> {
+pub(super) fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -18,7 +18,7 @@ pub fn all() -> Vec<u32> {
 
 /// What the engine wants to know of a process.
 #[must_use]
-pub fn fact(pid: u32) -> Option<ProcessFact> {
+pub(super) fn fact(pid: u32) -> Option<ProcessFact> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name is in parentheses and may hold anything, parentheses too.
     let (head, tail) = stat.rsplit_once(')')?;
@@ -45,23 +45,17 @@ fn cgroup(pid: u32) -> Option<String> {
 
 /// What a descriptor of a process points to, as `/proc/PID/fd/N` shows it.
 #[must_use]
-pub fn descriptor(pid: u32, fd: i32) -> Option<String> {
+pub(super) fn descriptor(pid: u32, fd: i32) -> Option<String> {
     let target = fs::read_link(descriptor_path(pid, fd)).ok()?;
     Some(target.to_string_lossy().into_owned())
 }
 
 /// Inode number of what a descriptor points to.
 #[must_use]
-pub fn descriptor_inode(pid: u32, fd: i32) -> Option<u64> {
+pub(super) fn descriptor_inode(pid: u32, fd: i32) -> Option<u64> {
     fs::metadata(descriptor_path(pid, fd))
         .ok()
         .map(|data| data.ino())
-}
-
-/// Whether a descriptor points to a directory.
-#[must_use]
-pub fn is_directory(pid: u32, fd: i32) -> bool {
-    fs::metadata(descriptor_path(pid, fd)).is_ok_and(|data| data.is_dir())
 }
 
 fn descriptor_path(pid: u32, fd: i32) -> PathBuf {
@@ -70,7 +64,7 @@ fn descriptor_path(pid: u32, fd: i32) -> PathBuf {
 
 /// Inode numbers of all sockets of a process.
 #[must_use]
-pub fn sockets(pid: u32) -> Vec<u64> {
+pub(super) fn sockets(pid: u32) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return Vec::new();
     };
@@ -90,7 +84,7 @@ pub fn sockets(pid: u32) -> Vec<u64> {
 
 /// Descriptors that an epoll instance of a process watches.
 #[must_use]
-pub fn epoll_members(pid: u32, fd: i32) -> Vec<i32> {
+pub(super) fn epoll_members(pid: u32, fd: i32) -> Vec<i32> {
     let Ok(text) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")) else {
         return Vec::new();
     };
@@ -107,7 +101,7 @@ pub fn epoll_members(pid: u32, fd: i32) -> Vec<i32> {
 
 /// Reads memory of a process; fewer bytes than asked for are `None`. Never stops it.
 #[must_use]
-pub fn memory(pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
+pub(super) fn memory(pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
     let local = libc::iovec {
         iov_base: into.as_mut_ptr().cast(),
         iov_len: into.len(),
@@ -133,7 +127,7 @@ pub fn memory(pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
 
 /// A process and everything it started that still runs.
 #[must_use]
-pub fn tree(root: u32) -> Vec<u32> {
+pub(super) fn tree(root: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = all()
         .into_iter()
         .filter_map(|pid| Some((pid, fact(pid)?.parent)))

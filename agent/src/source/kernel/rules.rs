@@ -17,13 +17,13 @@ struct Subject {
 
 /// What to do with processes that run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub(super) struct Verdict {
     /// Watch at once.
-    pub watch: Vec<u32>,
+    pub(super) watch: Vec<u32>,
     /// Watch as soon as they serve HTTP.
-    pub candidates: Vec<u32>,
+    pub(super) candidates: Vec<u32>,
     /// Never.
-    pub drop: Vec<u32>,
+    pub(super) drop: Vec<u32>,
 }
 
 /// Looks at processes, with one read of each network namespace's tables.
@@ -88,7 +88,7 @@ impl Subject {
 ///
 /// # Errors
 /// A process that was named by id does not exist.
-pub fn check(rules: &WatchRules) -> anyhow::Result<()> {
+pub(super) fn check(rules: &WatchRules) -> anyhow::Result<()> {
     match rules.pids.iter().find(|pid| process::fact(**pid).is_none()) {
         Some(pid) => {
             anyhow::bail!("process {pid} does not exist\nhint: list processes with: ps -e")
@@ -99,7 +99,7 @@ pub fn check(rules: &WatchRules) -> anyhow::Result<()> {
 
 /// Takes stock of everything that runs.
 #[must_use]
-pub fn take_stock(rules: &WatchRules) -> Verdict {
+pub(super) fn take_stock(rules: &WatchRules) -> Verdict {
     let named: HashSet<u32> = rules
         .pids
         .iter()
@@ -125,7 +125,7 @@ pub fn take_stock(rules: &WatchRules) -> Verdict {
 
 /// A process has called `listen`.
 #[must_use]
-pub fn judge(pid: u32, rules: &WatchRules) -> Verdict {
+pub(super) fn judge(pid: u32, rules: &WatchRules) -> Verdict {
     let mut verdict = Verdict::default();
     let Some(subject) = Observer::default().look(pid) else {
         return verdict;
@@ -144,7 +144,7 @@ pub fn judge(pid: u32, rules: &WatchRules) -> Verdict {
 /// A process serves HTTP: it, and every process that shares one of its listening sockets (the
 /// pre-forking parent and its other children).
 #[must_use]
-pub fn family(pid: u32, rules: &WatchRules) -> Verdict {
+pub(super) fn family(pid: u32, rules: &WatchRules) -> Verdict {
     let mut verdict = Verdict::default();
     let mut observer = Observer::default();
     let Some(subject) = observer.look(pid) else {

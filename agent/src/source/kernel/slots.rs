@@ -15,7 +15,7 @@ const TRIES: u32 = 64;
 
 /// A read-only mapping of `THREADS`.
 #[derive(Debug)]
-pub struct SlotMap {
+pub(super) struct SlotMap {
     base: NonNull<ThreadSlot>,
     len: usize,
     bytes: usize,
@@ -29,7 +29,7 @@ impl SlotMap {
     ///
     /// # Errors
     /// The kernel refuses the mapping.
-    pub fn new(map: &MapData, len: u32) -> anyhow::Result<Self> {
+    pub(super) fn new(map: &MapData, len: u32) -> anyhow::Result<Self> {
         // SAFETY: sysconf has no preconditions.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
         let bytes = (len as usize * size_of::<ThreadSlot>()).next_multiple_of(page);
@@ -59,7 +59,7 @@ impl SlotMap {
 
     /// A consistent copy of a slot; `None`: no such slot, or it was written all the time.
     #[must_use]
-    pub fn read(&self, index: u32) -> Option<ThreadSlot> {
+    pub(super) fn read(&self, index: u32) -> Option<ThreadSlot> {
         if index as usize >= self.len {
             return None;
         }

@@ -15,22 +15,22 @@ const UNIX_LISTENING: u32 = 0x0001_0000;
 
 /// One socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Socket {
+pub(super) struct Socket {
     /// It listens.
-    pub listening: bool,
+    pub(super) listening: bool,
     /// Local TCP port; 0 for unix sockets.
-    pub local_port: u16,
+    pub(super) local_port: u16,
     /// Peer: `127.0.0.1:5432`, or `unix:/path`; empty: none or not known.
-    pub peer: String,
+    pub(super) peer: String,
     /// A unix socket with a name of its own: accepted, unless it listens.
-    pub named: bool,
+    pub(super) named: bool,
     /// TCP or UDP, not unix.
-    pub inet: bool,
+    pub(super) inet: bool,
 }
 
 /// Sockets of one network namespace.
 #[derive(Debug, Default)]
-pub struct SocketTable {
+pub(super) struct SocketTable {
     sockets: HashMap<u64, Socket>,
     listening_ports: Vec<u16>,
 }
@@ -38,7 +38,7 @@ pub struct SocketTable {
 impl SocketTable {
     /// Reads the tables as seen by `pid`. What cannot be read is left out.
     #[must_use]
-    pub fn of(pid: u32) -> Self {
+    pub(super) fn of(pid: u32) -> Self {
         let mut table = Self::default();
         let base = format!("/proc/{pid}/net");
         for name in ["tcp", "tcp6", "udp", "udp6"] {
@@ -110,19 +110,19 @@ impl SocketTable {
 
     /// The socket with this inode number.
     #[must_use]
-    pub fn get(&self, inode: u64) -> Option<&Socket> {
+    pub(super) fn get(&self, inode: u64) -> Option<&Socket> {
         self.sockets.get(&inode)
     }
 
     /// Whether a connection with this local port was accepted, as far as the table can tell.
     #[must_use]
-    pub fn listens_on(&self, port: u16) -> bool {
+    pub(super) fn listens_on(&self, port: u16) -> bool {
         self.listening_ports.contains(&port)
     }
 
     /// Inode numbers of listening sockets among `inodes`.
     #[must_use]
-    pub fn listeners(&self, inodes: &[u64]) -> Vec<u64> {
+    pub(super) fn listeners(&self, inodes: &[u64]) -> Vec<u64> {
         inodes
             .iter()
             .copied()
