@@ -82,6 +82,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn start_agent(whyslow: &Path, socket: &Path, dir: &Path) -> Result<Process> {
     let mut command = Command::new(whyslow);
     command.arg("agent").arg("--socket").arg(socket);
+    // The partner that the shop asks is served by this process: it is no part of the shop.
+    command
+        .arg("--exclude-pid")
+        .arg(std::process::id().to_string());
     let log = dir.join("agent.log");
     let agent = Process::start("the agent", command, StopSignal::Terminate, &log)?;
     wait_until_ready(&agent, Duration::from_secs(30), || {

@@ -206,16 +206,26 @@ impl Look<'_> {
         )
     }
 
+    /// Of several descriptors, it is not known before the wait ends which one it was for; a loop
+    /// that waits for new connections too is idle.
     fn epolled(&mut self, fd: u64) -> (Account, Target) {
         let members = i32::try_from(fd)
             .map(|fd| process::epoll_members(self.pid, fd))
             .unwrap_or_default();
-        match members.as_slice() {
-            [one] => match u64::try_from(*one) {
-                Ok(fd) => self.descriptor(fd, Direction::Read),
-                Err(_) => (Account::Unexplained, Target::Unknown),
-            },
-            // Of several, it is not known before it ends.
+        let looked: Vec<_> = members
+            .iter()
+            .filter_map(|fd| u64::try_from(*fd).ok())
+            .map(|fd| self.descriptor(fd, Direction::Read))
+            .collect();
+        match looked.as_slice() {
+            [one] => one.clone(),
+            several
+                if several
+                    .iter()
+                    .any(|(account, _)| *account == Account::NetClientRead) =>
+            {
+                (Account::NetClientRead, Target::Unknown)
+            }
             _ => (Account::Unexplained, Target::Unknown),
         }
     }
