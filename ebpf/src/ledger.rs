@@ -15,7 +15,10 @@ use whyslow_abi::{
 use crate::{
     arch::SyscallRegisters,
     classify,
-    kernel::{self, OFF_TASK_MAJ_FLT, OFF_TASK_MIN_FLT, OFF_TASK_NIVCSW, OFF_TASK_NVCSW, Task},
+    kernel::{
+        self, OFF_TASK_MAJ_FLT, OFF_TASK_MIN_FLT, OFF_TASK_NIVCSW, OFF_TASK_NVCSW,
+        OFF_TASK_RUN_DELAY, Task,
+    },
     maps::count_loss,
     thread::{write_begin, write_end},
 };
@@ -47,45 +50,71 @@ pub fn tick(slot: &mut ThreadSlot, now: u64) {
     slot.since_ns = now;
 }
 
-/// The thread runs although its switch-in was not seen (some kernels miss a few, out of a kernel
-/// worker). How long it waited is known up to its waking; what followed was waiting for a CPU or
-/// running, nobody knows how much of each.
+/// The thread runs although its switch-in was not booked: it was not seen (programs do not run in
+/// every context of every kernel), or nobody was seen to wake the thread. How long it waited for a
+/// CPU is what the kernel's own account of that has grown by; what else passed was the wait, if it
+/// was in a system call (which returns at once after a wait), else running.
 #[inline(always)]
-pub fn missed_switch_in(slot: &mut ThreadSlot, now: u64) {
+pub fn settle_switch_in(slot: &mut ThreadSlot, task: *const Task, now: u64) {
+    let away = now.wrapping_sub(slot.since_ns);
     if slot.state == ThreadState::Unknown as u32 {
-        slot.since_ns = now;
-    } else {
+        // Nothing is known of the time before.
+    } else if !knows_run_delay() {
         count_loss(LossReason::MissedSwitch);
-        let blocked = close_wait(slot, now);
-        let rest = now.wrapping_sub(slot.since_ns).wrapping_sub(blocked);
-        add(slot, Account::Unexplained, rest, 1);
+        let blocked = close_wait(slot, waited(slot, now).unwrap_or(0));
+        add(slot, Account::Unexplained, away.wrapping_sub(blocked), 1);
+    } else {
+        let delay = run_delay(task).wrapping_sub(slot.run_delay);
+        let delay = if delay < away { delay } else { away };
+        let rest = away - delay;
+        let wait = match waited(slot, now) {
+            Some(wait) if wait < rest => wait,
+            None if slot.state == ThreadState::Faulted as u32 => 0,
+            _ => rest,
+        };
+        let blocked = close_wait(slot, wait);
+        add(slot, Account::RunQueue, delay, 1);
+        add(slot, Account::Cpu, rest.wrapping_sub(blocked), 0);
     }
     slot.state = ThreadState::Running as u32;
     slot.since_ns = now;
 }
 
-/// Books the blocked part of the time since the switch-out, and returns it: up to the first waking
-/// after the switch-out. Without one in that interval (it was woken while it went to sleep) there
-/// was no wait.
 #[inline(always)]
-fn close_wait(slot: &mut ThreadSlot, now: u64) -> u64 {
-    let out = slot.since_ns;
-    let woken = slot.wake_ns;
-    let within = woken >= out && woken <= now;
-    let blocked = if within { woken.wrapping_sub(out) } else { 0 };
+fn knows_run_delay() -> bool {
+    OFF_TASK_RUN_DELAY.load() != u64::MAX
+}
+
+/// Time that the thread has waited for a CPU since it began.
+#[inline(always)]
+fn run_delay(task: *const Task) -> u64 {
+    // SAFETY: `task` is the current task; the offset is known.
+    unsafe { kernel::load(task, OFF_TASK_RUN_DELAY.load()) }
+}
+
+/// From the switch-out to the first waking after it; `None` without a waking in that interval.
+#[inline(always)]
+fn waited(slot: &ThreadSlot, now: u64) -> Option<u64> {
+    let (out, woken) = (slot.since_ns, slot.wake_ns);
+    (woken >= out && woken <= now).then(|| woken.wrapping_sub(out))
+}
+
+/// Books the blocked part of the time since the switch-out; returns how much was blocked.
+#[inline(always)]
+fn close_wait(slot: &mut ThreadSlot, wait: u64) -> u64 {
     if slot.state == ThreadState::Faulted as u32 {
         // Not within a system call: a page fault (or a stop, which no account names).
-        add(slot, classify::fault_account(), blocked, 1);
+        add(slot, classify::fault_account(), wait, 1);
     } else if slot.state == ThreadState::Blocked as u32 {
         if slot.pending_count == 0 {
-            slot.pending_start_ns = out;
+            slot.pending_start_ns = slot.since_ns;
         }
-        slot.pending_ns = slot.pending_ns.wrapping_add(blocked);
+        slot.pending_ns = slot.pending_ns.wrapping_add(wait);
         slot.pending_count += 1;
     } else {
         return 0;
     }
-    blocked
+    wait
 }
 
 /// Copies the kernel's own counters of the thread into the totals.
@@ -107,9 +136,12 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, voluntary: bool, now
     if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Cpu, now.wrapping_sub(slot.since_ns), 1);
     } else {
-        missed_switch_in(slot, now);
+        settle_switch_in(slot, task, now);
     }
     slot.since_ns = now;
+    if knows_run_delay() {
+        slot.run_delay = run_delay(task);
+    }
     if voluntary {
         // SAFETY: a helper of the current task's saved registers; `task` is the current task.
         let registers = SyscallRegisters(unsafe { bpf_task_pt_regs(task as *mut _) as *const _ });
@@ -130,16 +162,22 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, voluntary: bool, now
     write_end(slot);
 }
 
-/// The thread gets the CPU: what was not waiting was waiting for it.
+/// The thread gets the CPU: what was not waiting was waiting for it. Where no waking was seen, it
+/// was either woken while it went to sleep, or from a context in which no program runs; the kernel's
+/// account of run-queue time will tell, which it does not yet: that is left for later.
 #[inline(always)]
 pub fn switch_in(slot: &mut ThreadSlot, now: u64) {
+    let wait = waited(slot, now);
+    if slot.state == ThreadState::Blocked as u32 && wait.is_none() && knows_run_delay() {
+        return;
+    }
     write_begin(slot);
     let away = now.wrapping_sub(slot.since_ns);
     if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Unexplained, away, 1);
         count_loss(LossReason::MissedSwitch);
     } else if slot.state != ThreadState::Unknown as u32 {
-        let blocked = close_wait(slot, now);
+        let blocked = close_wait(slot, wait.unwrap_or(0));
         add(slot, Account::RunQueue, away.wrapping_sub(blocked), 1);
     }
     slot.state = ThreadState::Running as u32;

@@ -57,6 +57,12 @@ pub const FIELDS: &[Field] = &[
         "core",
     ),
     field("OFF_TASK_EXIT_CODE", "task_struct", "exit_code", "core"),
+    field(
+        "OFF_TASK_RUN_DELAY",
+        "task_struct",
+        "sched_info.run_delay",
+        "run_delay",
+    ),
     field("OFF_TASK_SIGNAL", "task_struct", "signal", "core"),
     field("OFF_SIGNAL_FLAGS", "signal_struct", "flags", "core"),
     field("OFF_SIGNAL_LIVE", "signal_struct", "live", "core"),

@@ -71,6 +71,8 @@ pub struct ThreadSlot {
     pub interrupted: i32,
     /// First descriptor of the set a `select` waits on; -1 for none.
     pub selected_fd: i32,
+    /// `task_struct.sched_info.run_delay` at the last switch-out: time spent waiting for a CPU.
+    pub run_delay: u64,
     /// Sequence number of the thread's last record.
     pub record_sequence: u32,
     /// 1 when the last waker descends from this process. Written by the waking CPU.
@@ -86,7 +88,7 @@ unsafe impl Plain for ThreadSlot {}
 
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () =
-    assert!(size_of::<ThreadSlot>() == 120 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
+    assert!(size_of::<ThreadSlot>() == 128 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
 
 crate::integer_enum! {
     /// What the kernel side does with a thread; kept in task storage.

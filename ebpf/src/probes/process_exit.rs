@@ -43,7 +43,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     let index = link.slot;
     write_begin(slot);
     if slot.state != ThreadState::Running as u32 {
-        ledger::missed_switch_in(slot, now);
+        ledger::settle_switch_in(slot, task, now);
     }
     ledger::tick(slot, now);
     ledger::refresh_counters(slot, task);

@@ -162,7 +162,7 @@ fn peeks(number: i32, registers: SyscallRegisters) -> bool {
 #[inline(always)]
 fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64) {
     if slot.state != ThreadState::Running as u32 {
-        ledger::missed_switch_in(slot, clock());
+        ledger::settle_switch_in(slot, task, clock());
     }
     let mut number = registers.number();
     let mut entry = classify::table_entry(number);

@@ -13,7 +13,7 @@ mod slots;
 mod sockets;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -66,6 +66,8 @@ pub struct KernelSource {
     held: Vec<Vec<u8>>,
     /// Slot of each watched thread.
     threads: HashMap<u32, u32>,
+    /// Processes whose threads are all watched.
+    families: HashSet<u32>,
     /// Of which process, read when.
     sockets: Option<(u32, Instant, Arc<SocketTable>)>,
     rules: WatchRules,
@@ -97,6 +99,7 @@ impl KernelSource {
                 .ok(),
             held: Vec::new(),
             threads: HashMap::new(),
+            families: HashSet::new(),
             sockets: None,
             rules: options.rules,
             features,
@@ -160,8 +163,8 @@ fn time_of(bytes: &[u8]) -> u64 {
     read_plain::<RecordHeader>(bytes).map_or(0, |header| header.time_ns)
 }
 
-/// Keeps track of which slot a thread has.
-fn note(threads: &mut HashMap<u32, u32>, bytes: &[u8]) {
+/// Keeps track of which slot a thread has, and of processes that end.
+fn note(threads: &mut HashMap<u32, u32>, families: &mut HashSet<u32>, bytes: &[u8]) {
     let Some(header) = read_plain::<RecordHeader>(bytes) else {
         return;
     };
@@ -174,6 +177,9 @@ fn note(threads: &mut HashMap<u32, u32>, bytes: &[u8]) {
     match LifecycleKind::try_from(record.event) {
         Ok(LifecycleKind::Exit | LifecycleKind::Exec) => {
             threads.remove(&header.tid);
+            if record.last != 0 || record.event == LifecycleKind::Exec as u32 {
+                families.remove(&header.tgid);
+            }
         }
         Ok(_) if record.slot != u32::MAX => {
             threads.insert(header.tid, record.slot);
@@ -232,7 +238,7 @@ impl Source for KernelSource {
         });
         for input in &into[start..] {
             if let Input::Record(bytes) = input {
-                note(&mut self.threads, bytes);
+                note(&mut self.threads, &mut self.families, bytes);
             }
         }
         if let Some(logger) = &mut self.logger {
@@ -277,7 +283,13 @@ impl Source for KernelSource {
                 }
                 Ok(())
             }
-            Command::WatchFamily { pid } => self.carry_out(&rules::family(*pid, &self.rules)),
+            // Each thread that reads its first request asks; once is enough.
+            Command::WatchFamily { pid } if self.families.contains(pid) => Ok(()),
+            Command::WatchFamily { pid } => {
+                let family = rules::family(*pid, &self.rules);
+                self.families.extend(&family.watch);
+                self.carry_out(&family)
+            }
             Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),
         }
     }
