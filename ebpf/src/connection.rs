@@ -7,7 +7,7 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use whyslow_abi::{
     connection::{
-        CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
+        CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE, NOT_HTTP,
         RESPONSE_HEAD, SHUT_DOWN,
     },
     descriptor::DescriptorKind,
@@ -25,7 +25,7 @@ use crate::{
     kernel::{self, *},
     ledger,
     maps::{CONNECTIONS, DESCRIPTORS, ZERO_CONNECTION, count_loss},
-    payload::{self, Span, begins_request, begins_response, copy_user, first_word, last_bytes},
+    payload::{self, Span, begins_response, may_begin_request, copy_user, first_word, last_bytes},
 };
 
 const ECONNRESET: i64 = -104;
@@ -73,8 +73,10 @@ pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         None => false,
     };
     if !open {
-        if begins_request(first_word(&transfer.span)) {
+        if may_begin_request(&transfer.span) {
             begin(slot, transfer, id, connection, now);
+        } else if connection.is_none() {
+            strange(slot, transfer, id);
         }
         return;
     }
@@ -154,36 +156,55 @@ fn begin(
     }
     let connection = match known {
         Some(connection) => {
-            ship_end(slot, connection, EndReason::NextRequest, now);
+            if connection.phase != ConnectionPhase::Idle as u32 {
+                ship_end(slot, connection, EndReason::NextRequest, now);
+            }
             connection
         }
         None => {
-            let Some(zero) = ZERO_CONNECTION.get(0) else {
+            let Some(connection) = register(slot, transfer, id) else {
                 return;
             };
-            if CONNECTIONS
-                .insert(id, zero, u64::from(BPF_NOEXIST))
-                .is_err()
-            {
-                count_loss(LossReason::ConnectionsFull);
-                return;
-            }
-            if DESCRIPTORS
-                .insert(key(slot.tgid, transfer.fd), id, u64::from(BPF_ANY))
-                .is_err()
-            {
-                count_loss(LossReason::ConnectionsFull);
-            }
-            let Some(connection) = find(id) else { return };
             connection
         }
     };
     slot.connection = id;
-    connection.id = id;
-    connection.fd = transfer.fd;
     start_request(slot, connection, now);
     connection.bytes_in = transfer.result as u64;
     ship_begin(slot, connection, transfer, 0, now);
+}
+
+/// Makes the entry of a connection that is not known yet.
+#[inline(always)]
+fn register(
+    slot: &ThreadSlot,
+    transfer: &Transfer<'_>,
+    id: u64,
+) -> Option<&'static mut ConnectionState> {
+    let zero = ZERO_CONNECTION.get(0)?;
+    let key = key(slot.tgid, transfer.fd);
+    if CONNECTIONS.insert(id, zero, u64::from(BPF_NOEXIST)).is_err()
+        || DESCRIPTORS.insert(key, id, u64::from(BPF_ANY)).is_err()
+    {
+        count_loss(LossReason::ConnectionsFull);
+        let _ = CONNECTIONS.remove(id);
+        return None;
+    }
+    let connection = find(id)?;
+    connection.id = id;
+    connection.fd = transfer.fd;
+    connection.tgid = slot.tgid;
+    Some(connection)
+}
+
+/// Bytes on a new connection that are not HTTP: told once. A request may follow all the same (a
+/// proxy's own preamble, say).
+#[inline(always)]
+fn strange(slot: &ThreadSlot, transfer: &Transfer<'_>, id: u64) {
+    if let Some(connection) = register(slot, transfer, id) {
+        connection.flags = NOT_HTTP;
+        count_loss(LossReason::NotHttp);
+    }
 }
 
 /// Sets the connection up for its next request, read by the thread of `slot`.
@@ -363,7 +384,7 @@ pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, now: u64) {
     let Some(connection) = find(id) else {
         return;
     };
-    if connection.flags & SHUT_DOWN == 0 {
+    if connection.flags & SHUT_DOWN == 0 && connection.phase != ConnectionPhase::Idle as u32 {
         ledger::tick(slot, now);
         ledger::refresh_counters(slot, task);
         ship_end(slot, connection, EndReason::Closed, now);
@@ -386,7 +407,7 @@ pub fn on_shutdown(slot: &mut ThreadSlot, task: *const Task, fd: u64, now: u64) 
     let Some(connection) = find(id) else {
         return;
     };
-    if connection.flags & SHUT_DOWN == 0 {
+    if connection.flags & SHUT_DOWN == 0 && connection.phase != ConnectionPhase::Idle as u32 {
         ledger::tick(slot, now);
         ledger::refresh_counters(slot, task);
         ship_end(slot, connection, EndReason::Shutdown, now);

@@ -173,6 +173,16 @@ pub fn begins_request(bytes: u64) -> bool {
     space && (next == b'/' || next == b'*' || next == b'h' || next == b'H')
 }
 
+/// Whether a transfer may begin a request, however short its first piece is: of fewer bytes than a
+/// method takes, the first must be a capital letter.
+#[inline(always)]
+pub fn may_begin_request(span: &Span) -> bool {
+    if span.first_len >= 8 {
+        return begins_request(first_word(span));
+    }
+    span.start != 0 && read_user::<u8>(span.start).is_some_and(|byte| byte.is_ascii_uppercase())
+}
+
 /// Whether these eight bytes may begin an HTTP/1.x response.
 #[inline(always)]
 pub fn begins_response(bytes: u64) -> bool {

@@ -53,6 +53,14 @@ pub(super) struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// Everything, as JSON lines.
+    pub(super) fn json_lines() -> Self {
+        Self {
+            json: true,
+            ..Self::default()
+        }
+    }
+
     /// The filter, as a subscription.
     pub(super) fn subscription(&self) -> SubscribeRequest {
         let columns = !self.json && !self.fields.is_empty();

@@ -1,16 +1,24 @@
 //! `whyslow record`: keeps all inputs of an engine in a file.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
 
-use super::{Context, duration, host_args, host_args::HostArgs, runtime, signals::Stop};
+use super::{
+    Context, duration, host_args, host_args::HostArgs, output_args::OutputArgs, runtime,
+    signals::Stop,
+};
 use crate::{
     host,
     pipeline::{Pipeline, Timing},
+    sink::{
+        filter::Filter,
+        printer::{PrintEnd, PrinterSink},
+    },
     source::{
         Source as _,
         recording::{Header, Recorder},
@@ -22,6 +30,7 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     sudo whyslow record slow.whyslow --duration 30s\n  \
     sudo whyslow record slow.whyslow --port 8000      until Ctrl-C\n  \
+    sudo whyslow record slow.whyslow --json           and see the events\n  \
     whyslow replay slow.whyslow\n\n\
     Query values, cookies, authorization headers and bodies are blanked, unless --raw is given.")]
 pub(super) struct RecordArgs {
@@ -34,6 +43,9 @@ pub(super) struct RecordArgs {
     /// Keep everything, secrets included; the file gets mode 0600
     #[arg(long)]
     raw: bool,
+    /// Print the events meanwhile, as `whyslow watch --json` does
+    #[arg(long)]
+    json: bool,
     /// Overwrite the file
     #[arg(long)]
     force: bool,
@@ -66,9 +78,15 @@ pub(super) fn run(context: &Context, args: RecordArgs) -> anyhow::Result<()> {
             features: source.features(),
         };
         let recorder = Recorder::create(&args.file, &header, args.force)?;
-        let mut running = Pipeline::new(Box::new(source), settings, Timing::default())
-            .with_recorder(recorder)
-            .start()?;
+        let mut pipeline = Pipeline::new(Box::new(source), settings, Timing::default())
+            .with_recorder(recorder);
+        if args.json {
+            let output = OutputArgs::json_lines();
+            let filter = Filter::try_from(&output.subscription())?;
+            let printer = output.printer(io::stdout())?;
+            pipeline = pipeline.with_sink(Box::new(PrinterSink::new(filter, printer)));
+        }
+        let mut running = pipeline.start()?;
         eprintln!("whyslow: recording to {}", args.file.display());
         let ended = tokio::select! {
             () = stop.wait() => None,
@@ -77,6 +95,8 @@ pub(super) fn run(context: &Context, args: RecordArgs) -> anyhow::Result<()> {
         };
         let finished = running.finish();
         let stats = match ended {
+            // Whoever read the events has gone: as good as Ctrl-C, the file is whole.
+            Some(Ok(Err(error))) if error.is::<PrintEnd>() => return Ok(()),
             Some(Ok(ended)) => ended?,
             _ => finished?,
         };

@@ -32,6 +32,9 @@ pub const INTERIM_RESPONSE: u32 = 4;
 /// since: its end has been told.
 pub const SHUT_DOWN: u32 = 8;
 
+/// Bit of [`ConnectionState::flags`]: bytes that are not HTTP were told.
+pub const NOT_HTTP: u32 = 16;
+
 /// Bytes kept of a response's head.
 pub const RESPONSE_HEAD: usize = 512;
 

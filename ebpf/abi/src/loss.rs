@@ -21,5 +21,8 @@ crate::integer_enum! {
         MissedSwitch = 7 => "missed_switch",
         /// A head was longer than is copied: fields at its end are not known.
         PayloadCut = 8 => "payload_cut",
+        /// Bytes that a client sent to a watched thread, on a connection without a request, did not
+        /// begin one; once per connection.
+        NotHttp = 9 => "not_http",
     }
 }

@@ -105,7 +105,7 @@ fn candidate(
         told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
         return;
     }
-    if !is_read(kind) || result < 16 || DISCOVER.load() == 0 || peeks(number, registers) {
+    if !is_read(kind) || result < 8 || DISCOVER.load() == 0 || peeks(number, registers) {
         return;
     }
     let mut walked = Descriptor::NONE;
