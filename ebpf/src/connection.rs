@@ -25,7 +25,7 @@ use crate::{
     kernel::{self, *},
     ledger,
     maps::{CONNECTIONS, DESCRIPTORS, ZERO_CONNECTION, count_loss},
-    payload::{self, Span, begins_response, may_begin_request, copy_user, first_word, last_bytes},
+    payload::{self, Span, begins_response, copy_user, first_word, last_bytes, may_begin_request},
 };
 
 const ECONNRESET: i64 = -104;
@@ -183,7 +183,9 @@ fn register(
 ) -> Option<&'static mut ConnectionState> {
     let zero = ZERO_CONNECTION.get(0)?;
     let key = key(slot.tgid, transfer.fd);
-    if CONNECTIONS.insert(id, zero, u64::from(BPF_NOEXIST)).is_err()
+    if CONNECTIONS
+        .insert(id, zero, u64::from(BPF_NOEXIST))
+        .is_err()
         || DESCRIPTORS.insert(key, id, u64::from(BPF_ANY)).is_err()
     {
         count_loss(LossReason::ConnectionsFull);

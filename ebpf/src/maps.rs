@@ -131,6 +131,14 @@ impl<T> TaskStorage<T> {
     }
 }
 
+/// Thread ids per entry of `MARKS`.
+pub const MARKS_PER_ENTRY: usize = 4096;
+
+/// One byte per thread id (their limit is 2^22): 1 when the thread may have a link. An array is
+/// looked up inline, so that all other threads pay for no helper call.
+#[btf_map]
+pub static MARKS: Array<[u8; MARKS_PER_ENTRY], { (1 << 22) / MARKS_PER_ENTRY }> = Array::new();
+
 /// What is done with each thread, and where its slot is.
 #[btf_map]
 pub static LINKS: TaskStorage<ThreadLink> = TaskStorage::new();

@@ -8,7 +8,7 @@ use whyslow_abi::{
 
 use crate::{
     kernel::{self, Task},
-    maps::{FREE_SLOTS, LINKS, THREADS, ZERO_THREAD, count_loss},
+    maps::{FREE_SLOTS, LINKS, MARKS, MARKS_PER_ENTRY, THREADS, ZERO_THREAD, count_loss},
 };
 
 /// Slot index that stands for none.
@@ -17,14 +17,49 @@ pub const NO_SLOT: u32 = u32::MAX;
 /// The link of a thread that the programs care about at all.
 #[inline(always)]
 pub fn link(task: *const Task) -> Option<&'static mut ThreadLink> {
+    let mark = mark_of(kernel::pid(task))?;
+    // SAFETY: a live array value.
+    if unsafe { *mark } == 0 {
+        return None;
+    }
     LINKS.get(task)
+}
+
+/// The mark of a thread id.
+#[inline(always)]
+fn mark_of(tid: u32) -> Option<*mut u8> {
+    let entry = MARKS.get_ptr_mut(tid / MARKS_PER_ENTRY as u32)?;
+    // SAFETY: the offset is below the entry's length.
+    Some(unsafe { entry.cast::<u8>().add(tid as usize & (MARKS_PER_ENTRY - 1)) })
+}
+
+/// Makes the task's link, or finds the one it has; marks the task.
+#[inline(always)]
+fn make_link(task: *const Task, value: &mut ThreadLink) -> Option<&'static mut ThreadLink> {
+    let link = LINKS.get_or_insert(task, value);
+    if link.is_none() {
+        count_loss(LossReason::TaskStorageFull);
+    } else if let Some(mark) = mark_of(kernel::pid(task)) {
+        // SAFETY: a live array value; each thread id has a byte of its own.
+        unsafe { *mark = 1 }
+    }
+    link
+}
+
+/// Forgets the task altogether.
+#[inline(always)]
+pub fn forget(task: *const Task) {
+    if let Some(mark) = mark_of(kernel::pid(task)) {
+        // SAFETY: as in `make_link`.
+        unsafe { *mark = 0 }
+    }
+    LINKS.remove(task);
 }
 
 /// The slot of a watched thread.
 #[inline(always)]
 pub fn watched(task: *const Task) -> Option<&'static mut ThreadSlot> {
-    let link = LINKS.get(task)?;
-    slot_of(link)
+    slot_of(link(task)?)
 }
 
 /// The slot that a link names.
@@ -82,9 +117,8 @@ pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Op
         origin,
         strikes: 0,
     };
-    let Some(link) = LINKS.get_or_insert(task, &mut value) else {
+    let Some(link) = make_link(task, &mut value) else {
         release(index);
-        count_loss(LossReason::TaskStorageFull);
         return None;
     };
     // It may have had a link already (candidate).
@@ -103,9 +137,7 @@ pub fn make_candidate(task: *const Task, origin: u32) {
         origin,
         strikes: 0,
     };
-    if LINKS.get_or_insert(task, &mut value).is_none() {
-        count_loss(LossReason::TaskStorageFull);
-    }
+    let _ = make_link(task, &mut value);
 }
 
 /// Returns a slot to the free list.

@@ -10,7 +10,7 @@ use whyslow_abi::{
 use crate::{
     emit::{self, Life},
     kernel::{self, OFF_TASK_FLAGS, SELF_TGID, Task},
-    maps::{LINKS, TARGETS},
+    maps::TARGETS,
     thread,
 };
 
@@ -53,7 +53,7 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
             link.role = ThreadRole::None as u32;
             thread::release(index);
         }
-        LINKS.remove(task);
+        thread::forget(task);
     }
     0
 }

@@ -1,10 +1,7 @@
 //! `sched_process_exit`: a thread ends; its book is closed.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use whyslow_abi::{
-    record::LifecycleKind,
-    thread::{ThreadRole, ThreadState},
-};
+use whyslow_abi::{record::LifecycleKind, thread::ThreadState};
 
 use crate::{
     connection,
@@ -13,7 +10,7 @@ use crate::{
         self, OFF_SIGNAL_FLAGS, OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_SIGNAL, current_task,
     },
     ledger,
-    thread::{self, NO_SLOT, write_begin, write_end},
+    thread::{self, write_begin, write_end},
 };
 
 /// All threads of the process are ending (`include/linux/sched/signal.h`).
@@ -27,6 +24,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let Some(slot) = thread::slot_of(link) else {
+        thread::forget(task);
         return 0;
     };
     // SAFETY: no preconditions; the task is the current one.
@@ -57,8 +55,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
         slot: index,
     };
     emit::lifecycle(task, Some(slot), &life, now);
-    link.role = ThreadRole::None as u32;
-    link.slot = NO_SLOT;
+    thread::forget(task);
     thread::release(index);
     0
 }

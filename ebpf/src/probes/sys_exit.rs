@@ -18,10 +18,8 @@ use crate::{
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, DISCOVER, SELF_TGID, Task, current_task},
-    ledger,
-    maps::LINKS,
-    payload,
-    thread::{NO_SLOT, make_candidate, slot_of, watch, write_begin, write_end},
+    ledger, payload,
+    thread::{self, NO_SLOT, make_candidate, slot_of, watch, write_begin, write_end},
 };
 
 const EAGAIN: i64 = -11;
@@ -34,7 +32,7 @@ const STRIKES: u32 = 16;
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let task = current_task();
     let registers = SyscallRegisters(ctx.arg(0));
-    match LINKS.get(task) {
+    match thread::link(task) {
         None => {
             if registers.number() == LISTEN {
                 listened(task, ctx.arg(1));
@@ -117,7 +115,7 @@ fn candidate(
     if !payload::begins_request(payload::first_word(&span)) {
         link.strikes += 1;
         if link.strikes >= STRIKES {
-            LINKS.remove(task);
+            thread::forget(task);
         }
         return;
     }
@@ -232,9 +230,10 @@ fn transferred(
     }
     let mut walked = Descriptor::NONE;
     descriptor::walk(registers.arg0(), &mut walked);
-    write_begin(slot);
     if slot.pending_count != 0 {
+        write_begin(slot);
         classify::settle(slot, kind, registers, result, &mut walked);
+        write_end(slot);
     }
     let io = walked.io_kind() as usize & 3;
     let reads = is_read(kind);
@@ -255,11 +254,12 @@ fn transferred(
             result,
             span: payload::span(kind, registers, len),
         };
+        write_begin(slot);
         if reads {
             connection::on_read(slot, &transfer, now);
         } else {
             connection::on_write(slot, &transfer, now);
         }
+        write_end(slot);
     }
-    write_end(slot);
 }
