@@ -78,8 +78,8 @@ pub(super) fn run(context: &Context, args: RecordArgs) -> anyhow::Result<()> {
             features: source.features(),
         };
         let recorder = Recorder::create(&args.file, &header, args.force)?;
-        let mut pipeline = Pipeline::new(Box::new(source), settings, Timing::default())
-            .with_recorder(recorder);
+        let mut pipeline =
+            Pipeline::new(Box::new(source), settings, Timing::default()).with_recorder(recorder);
         if args.json {
             let output = OutputArgs::json_lines();
             let filter = Filter::try_from(&output.subscription())?;

@@ -344,7 +344,9 @@ fn killed_worker(evidence: &Evidence) -> Result<String> {
         "its request ended as {}",
         request["endReason"]
     );
-    let ended = events(evidence, "workerEnded")?.find(|worker| number(&worker["pid"]) == pid);
+    // The worker has one thread of its own and, in between, helpers that end before it.
+    let ended = events(evidence, "workerEnded")?
+        .find(|worker| number(&worker["pid"]) == pid && number(&worker["tid"]) == pid);
     let ended = ended.context("its end was not told")?;
     ensure!(
         ended["processEnded"] == true,

@@ -258,7 +258,7 @@ fn wait_for_events(evidence: &Evidence, watch: &mut Watch) -> Result<()> {
             .count();
         let ended = events
             .iter()
-            .any(|event| event["workerEnded"]["pid"].as_u64() == evidence.killed.map(u64::from));
+            .any(|event| event["workerEnded"]["tid"].as_u64() == evidence.killed.map(u64::from));
         finished >= asked && ended
     })?;
     if !enough {
