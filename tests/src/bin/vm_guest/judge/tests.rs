@@ -39,7 +39,7 @@ fn good() -> Evidence {
             "wallNs": "70", "ledger": [{ "account": "sleep", "ns": "70" }], "requestId": "ab",
         } }),
         json!({ "workerEnded": {
-            "pid": 12, "processEnded": true, "signal": 9, "senderPid": 1, "requestId": "ab",
+            "pid": 12, "tid": 12, "processEnded": true, "signal": 9, "senderPid": 1, "requestId": "ab",
         } }),
     ];
     events.extend(sleeps.iter().map(|(target, measured, own)| {
