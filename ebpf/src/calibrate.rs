@@ -4,6 +4,8 @@
 #![no_std]
 #![no_main]
 
+mod frame;
+
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 
 #[allow(dead_code, reason = "shared with the core object")]
@@ -17,13 +19,6 @@ static DESCRIPTORS: Array<u32, 8> = Array::new();
 /// Their file operations.
 #[btf_map]
 static OPERATIONS: Array<u64, 8> = Array::new();
-
-/// `struct bpf_iter__task`.
-#[repr(C)]
-pub struct TaskIteration {
-    meta: u64,
-    task: *const Task,
-}
 
 /// Entry.
 #[unsafe(no_mangle)]
@@ -54,15 +49,4 @@ pub fn calibrate(ctx: *const TaskIteration) -> i32 {
         index += 1;
     }
     0
-}
-
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "license")]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // SAFETY: no program has a path that panics; a verifier would refuse it.
-    unsafe { core::hint::unreachable_unchecked() }
 }

@@ -15,6 +15,14 @@ pub struct Task {
     opaque: u8,
 }
 
+/// `struct bpf_iter__task`: context of a task iterator. The task is null at the end.
+#[repr(C)]
+pub struct TaskIteration {
+    meta: u64,
+    /// The thread of this step.
+    pub task: *const Task,
+}
+
 macro_rules! globals {
     ($($name:ident)+) => {
         $(

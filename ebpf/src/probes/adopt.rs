@@ -9,20 +9,13 @@ use whyslow_abi::{
 
 use crate::{
     emit::{self, Life},
-    kernel::{self, OFF_TASK_FLAGS, SELF_TGID, Task},
+    kernel::{self, OFF_TASK_FLAGS, SELF_TGID, Task, TaskIteration},
     maps::TARGETS,
     thread,
 };
 
 const PF_EXITING: u32 = 0x4;
 const PF_KTHREAD: u32 = 0x0020_0000;
-
-/// `struct bpf_iter__task`.
-#[repr(C)]
-pub struct TaskIteration {
-    meta: u64,
-    task: *const Task,
-}
 
 /// Entry.
 #[unsafe(no_mangle)]
