@@ -8,6 +8,7 @@ use aya_ebpf::{
     Global,
     helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
 };
+use whyslow_abi::settings::CAST_CALL;
 
 /// A kernel task. Never dereferenced as a Rust type.
 #[repr(C)]
@@ -47,6 +48,7 @@ globals! {
     OFF_EVENTPOLL_ROOT OFF_EPITEM_FILE
     SELF_TGID DISCOVER WAIT_FLOOR_NS PREV_STATE_ARGUMENT
     OPS_EVENT OPS_EPOLL OPS_TIMER OPS_PIDFD
+    CAST_TYPE
 }
 
 /// The thread that runs this program.
@@ -66,9 +68,28 @@ pub unsafe fn load<T: Copy, S>(base: *const S, offset: u64) -> T {
     unsafe { core::ptr::read_volatile(base.cast::<u8>().add(offset as usize).cast::<T>()) }
 }
 
-/// Reads a `T` at any kernel address plus `offset`; zero bytes when that fails.
+/// The address as a typed pointer. A call that the agent turns into one of the kernel's
+/// `bpf_rdonly_cast`, which is no call in the end: the verifier removes it.
+#[inline(always)]
+fn cast(address: u64) -> *const u8 {
+    // SAFETY: a function by its number, as all helpers are. It is called only where `CAST_TYPE`
+    // says that the agent has put the kernel's function in its place.
+    unsafe {
+        let cast: unsafe extern "C" fn(u64, u64) -> *const u8 =
+            core::mem::transmute(CAST_CALL as usize);
+        cast(address, CAST_TYPE.load())
+    }
+}
+
+/// Reads a `T` at any kernel address plus `offset`; zero bytes when that fails. Where the kernel
+/// casts, that is one load, of which the kernel recovers should it fault; else a helper call, an
+/// order of magnitude dearer.
 #[inline(always)]
 pub fn probe<T: Copy + Default>(base: u64, offset: u64) -> T {
+    if size_of::<T>() <= size_of::<u64>() && CAST_TYPE.load() != 0 {
+        // SAFETY: the verifier makes this a load that cannot fault.
+        return unsafe { core::ptr::read_volatile(cast(base + offset).cast::<T>()) };
+    }
     let mut value = T::default();
     // SAFETY: the destination is a live local of the given size; a bad source is an error code.
     unsafe {

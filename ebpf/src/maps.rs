@@ -8,7 +8,10 @@ use aya_ebpf::{
 use whyslow_abi::{
     connection::ConnectionState,
     loss::LossReason,
-    settings::{DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, SIGNAL_RING_BYTES},
+    settings::{
+        DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, MARKS_PER_ENTRY,
+        SIGNAL_RING_BYTES,
+    },
     thread::{ThreadLink, ThreadSlot},
 };
 
@@ -131,15 +134,13 @@ impl<T> TaskStorage<T> {
     }
 }
 
-/// Thread ids per entry of `MARKS`.
-pub const MARKS_PER_ENTRY: usize = 4096;
-
-/// One byte per thread id (their limit is 2^22): 1 when the thread may have a link. An array is
-/// looked up inline, so that all other threads pay for no helper call.
+/// What is done with each thread, by thread id. An array is looked up inline: a thread that nobody
+/// watches costs no helper call, and one that is watched none to find its slot. The loader sets the
+/// length by the host's highest thread id.
 #[btf_map]
-pub static MARKS: Array<[u8; MARKS_PER_ENTRY], { (1 << 22) / MARKS_PER_ENTRY }> = Array::new();
+pub static MARKS: Array<[u16; MARKS_PER_ENTRY as usize], 1> = Array::new();
 
-/// What is done with each thread, and where its slot is.
+/// Where each marked thread comes from.
 #[btf_map]
 pub static LINKS: TaskStorage<ThreadLink> = TaskStorage::new();
 

@@ -1,75 +1,109 @@
-//! Which threads are watched: links in task storage, slots in the mapped array.
+//! Which threads are watched: marks by thread id, links in task storage, slots in the mapped array.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use whyslow_abi::{
     loss::LossReason,
-    thread::{ThreadLink, ThreadRole, ThreadSlot, ThreadState},
+    settings::MARKS_PER_ENTRY,
+    thread::{MARK_CANDIDATE, MARK_NONE, MARK_SLOTS, ThreadLink, ThreadSlot, ThreadState},
 };
 
 use crate::{
     kernel::{self, Task},
-    maps::{FREE_SLOTS, LINKS, MARKS, MARKS_PER_ENTRY, THREADS, ZERO_THREAD, count_loss},
+    maps::{FREE_SLOTS, LINKS, MARKS, THREADS, ZERO_THREAD, count_loss},
 };
 
 /// Slot index that stands for none.
 pub const NO_SLOT: u32 = u32::MAX;
 
-/// The link of a thread that the programs care about at all.
+/// What is done with a thread.
+#[derive(Clone, Copy)]
+pub struct Mark(u16);
+
+impl Mark {
+    /// Its first read of an HTTP request makes it watched.
+    #[inline(always)]
+    pub fn is_candidate(self) -> bool {
+        self.0 == MARK_CANDIDATE
+    }
+
+    /// The slot of a watched thread.
+    #[inline(always)]
+    pub fn slot(self) -> Option<u32> {
+        (self.0 >= MARK_SLOTS).then(|| u32::from(self.0 - MARK_SLOTS))
+    }
+}
+
+/// The mark of a thread; `None`: nothing is done with it.
+#[inline(always)]
+pub fn mark(task: *const Task) -> Option<Mark> {
+    // SAFETY: a live array value; its owner and its parent alone write it.
+    let mark = unsafe { *place_of_mark(task)? };
+    (mark != MARK_NONE).then_some(Mark(mark))
+}
+
+#[inline(always)]
+fn place_of_mark(task: *const Task) -> Option<*mut u16> {
+    let tid = kernel::pid(task);
+    let entry = MARKS.get_ptr_mut(tid / MARKS_PER_ENTRY)?;
+    // SAFETY: the offset is below the entry's length.
+    Some(unsafe {
+        entry
+            .cast::<u16>()
+            .add((tid & (MARKS_PER_ENTRY - 1)) as usize)
+    })
+}
+
+#[inline(always)]
+fn set_mark(task: *const Task, value: u16) -> bool {
+    let Some(place) = place_of_mark(task) else {
+        return false;
+    };
+    // SAFETY: as in `mark`.
+    unsafe { *place = value }
+    true
+}
+
+/// The link of a thread that has a mark.
 #[inline(always)]
 pub fn link(task: *const Task) -> Option<&'static mut ThreadLink> {
-    let mark = mark_of(kernel::pid(task))?;
-    // SAFETY: a live array value.
-    if unsafe { *mark } == 0 {
-        return None;
-    }
+    mark(task)?;
     LINKS.get(task)
 }
 
-/// The mark of a thread id.
+/// Marks the task and makes its link, or keeps the one it has; whether both are there now.
 #[inline(always)]
-fn mark_of(tid: u32) -> Option<*mut u8> {
-    let entry = MARKS.get_ptr_mut(tid / MARKS_PER_ENTRY as u32)?;
-    // SAFETY: the offset is below the entry's length.
-    Some(unsafe { entry.cast::<u8>().add(tid as usize & (MARKS_PER_ENTRY - 1)) })
-}
-
-/// Makes the task's link, or finds the one it has; marks the task.
-#[inline(always)]
-fn make_link(task: *const Task, value: &mut ThreadLink) -> Option<&'static mut ThreadLink> {
-    let link = LINKS.get_or_insert(task, value);
-    if link.is_none() {
+fn set(task: *const Task, origin: u32, value: u16) -> bool {
+    let mut fresh = ThreadLink { origin, strikes: 0 };
+    let Some(link) = LINKS.get_or_insert(task, &mut fresh) else {
         count_loss(LossReason::TaskStorageFull);
-    } else if let Some(mark) = mark_of(kernel::pid(task)) {
-        // SAFETY: a live array value; each thread id has a byte of its own.
-        unsafe { *mark = 1 }
+        return false;
+    };
+    link.origin = origin;
+    if !set_mark(task, value) {
+        count_loss(LossReason::ThreadSlotsFull);
+        LINKS.remove(task);
+        return false;
     }
-    link
+    true
 }
 
 /// Forgets the task altogether.
 #[inline(always)]
 pub fn forget(task: *const Task) {
-    if let Some(mark) = mark_of(kernel::pid(task)) {
-        // SAFETY: as in `make_link`.
-        unsafe { *mark = 0 }
-    }
+    set_mark(task, MARK_NONE);
     LINKS.remove(task);
 }
 
 /// The slot of a watched thread.
 #[inline(always)]
 pub fn watched(task: *const Task) -> Option<&'static mut ThreadSlot> {
-    slot_of(link(task)?)
+    slot_at(mark(task)?.slot()?)
 }
 
-/// The slot that a link names.
+/// The slot of that number.
 #[inline(always)]
-pub fn slot_of(link: &ThreadLink) -> Option<&'static mut ThreadSlot> {
-    if link.role != ThreadRole::Watched as u32 {
-        return None;
-    }
+pub fn slot_at(index: u32) -> Option<&'static mut ThreadSlot> {
     // SAFETY: array values live as long as the map; a thread writes its own slot only.
-    unsafe { THREADS.get_ptr_mut(link.slot)?.as_mut() }
+    unsafe { THREADS.get_ptr_mut(index)?.as_mut() }
 }
 
 /// Begins a write that readers of the mapped array must not see half of.
@@ -95,8 +129,7 @@ pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Op
         count_loss(LossReason::ThreadSlotsFull);
         return None;
     };
-    // SAFETY: as in `slot_of`; nobody else uses a slot that was just taken.
-    let slot = unsafe { THREADS.get_ptr_mut(index)?.as_mut()? };
+    let slot = slot_at(index)?;
     let zero = ZERO_THREAD.get_ptr(0)?;
     let generation = slot.generation.wrapping_add(1);
     let sequence = slot.sequence | 1;
@@ -111,50 +144,27 @@ pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Op
     slot.selected_fd = -1;
     slot.syscall = -1;
     write_end(slot);
-    let mut value = ThreadLink {
-        slot: index,
-        role: ThreadRole::Watched as u32,
-        origin,
-        strikes: 0,
-    };
-    let Some(link) = make_link(task, &mut value) else {
+    if !set(task, origin, index as u16 + MARK_SLOTS) {
         release(index);
         return None;
-    };
-    // It may have had a link already (candidate).
-    link.slot = index;
-    link.origin = origin;
-    link.role = ThreadRole::Watched as u32;
+    }
     Some(index)
 }
 
-/// Makes `task` a candidate, unless it has a link.
+/// Makes `task` a candidate, whatever it was. Its slot, if it had one, is the caller's to release.
 #[inline(always)]
 pub fn make_candidate(task: *const Task, origin: u32) {
-    let mut value = ThreadLink {
-        slot: NO_SLOT,
-        role: ThreadRole::Candidate as u32,
-        origin,
-        strikes: 0,
-    };
-    let _ = make_link(task, &mut value);
+    let _ = set(task, origin, MARK_CANDIDATE);
 }
 
 /// Returns a slot to the free list.
 #[inline(always)]
 pub fn release(index: u32) {
-    // SAFETY: as in `slot_of`.
-    if let Some(slot) = unsafe { THREADS.get_ptr_mut(index).and_then(|slot| slot.as_mut()) } {
+    if let Some(slot) = slot_at(index) {
         write_begin(slot);
         slot.state = ThreadState::Ended as u32;
         write_end(slot);
     }
     // The list is as long as the array, so there is room.
     let _ = FREE_SLOTS.push(index, 0);
-}
-
-/// Process id (high half) and thread id (low half) of the current thread.
-#[inline(always)]
-pub fn current_ids() -> u64 {
-    bpf_get_current_pid_tgid()
 }

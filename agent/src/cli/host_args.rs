@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use whyslow_abi::thread::MAX_THREADS;
 use whyslow_engine::input::Settings;
 
 use super::{Context, duration, usage};
@@ -102,7 +103,7 @@ pub(super) struct HostArgs {
     /// Requests in flight kept at the most
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_in_flight: Option<usize>,
-    /// Threads watched at the most
+    /// Threads watched at the most (65534 is the limit)
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_threads: Option<u32>,
     /// Connections followed at the most
@@ -159,7 +160,8 @@ impl HostArgs {
                 self.max_threads
                     .or(config.max_threads)
                     .unwrap_or(defaults.max_threads),
-            )?,
+            )?
+            .min(MAX_THREADS),
             max_connections: positive(
                 "--max-connections",
                 self.max_connections

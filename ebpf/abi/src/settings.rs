@@ -128,7 +128,16 @@ pub mod global {
     pub const OPS_TIMER: &str = "OPS_TIMER";
     /// See `OPS_EVENT`.
     pub const OPS_PIDFD: &str = "OPS_PIDFD";
+    /// BTF id of the structure that addresses are cast to; 0: this kernel does not cast.
+    pub const CAST_TYPE: &str = "CAST_TYPE";
 }
+
+/// Number of the call that the loader turns into one of the kernel's `bpf_rdonly_cast` (Linux 6.2
+/// and later); no kernel has a helper of this number. Elsewhere the call is dead code.
+pub const CAST_CALL: u32 = 0x6361_7374;
+/// Structure that addresses are cast to: its first member is a 64-bit integer, of which parts may
+/// be read too.
+pub const CAST_STRUCTURE: &str = "timespec64";
 
 /// Slots in `THREADS` unless configured.
 pub const DEFAULT_THREADS: u32 = 4096;
@@ -138,3 +147,5 @@ pub const DEFAULT_CONNECTIONS: u32 = 16384;
 pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
 /// Bytes of the signal ring.
 pub const SIGNAL_RING_BYTES: u32 = 256 << 10;
+/// Thread ids per entry of `MARKS`; its length is set by the host's highest thread id.
+pub const MARKS_PER_ENTRY: u32 = 2048;

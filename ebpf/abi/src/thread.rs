@@ -90,26 +90,21 @@ const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () =
     assert!(size_of::<ThreadSlot>() == 128 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
 
-crate::integer_enum! {
-    /// What the kernel side does with a thread; kept in task storage.
-    pub enum ThreadRole: u32 {
-        /// Not watched.
-        None = 0 => "none",
-        /// Its process listens: its first read of an HTTP request makes it watched.
-        Candidate = 1 => "candidate",
-        /// Watched: it has a slot.
-        Watched = 2 => "watched",
-    }
-}
+/// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything
+/// else is the number of its slot, plus [`MARK_SLOTS`].
+pub const MARK_NONE: u16 = 0;
+/// Its process listens, or descends from one that is watched: its first read of an HTTP request
+/// makes it watched.
+pub const MARK_CANDIDATE: u16 = 1;
+/// See [`MARK_NONE`].
+pub const MARK_SLOTS: u16 = 2;
+/// Most slots that a mark can name.
+pub const MAX_THREADS: u32 = (u16::MAX - MARK_SLOTS) as u32 + 1;
 
-/// Value of the task storage map.
+/// Value of the task storage map: of each thread that has a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ThreadLink {
-    /// Index of the slot; meaningful only for `Watched`.
-    pub slot: u32,
-    /// [`ThreadRole`].
-    pub role: u32,
     /// Process id of the watched process this one descends from; 0 for none. Kept over exec.
     pub origin: u32,
     /// Candidate: reads from accepted connections that were not HTTP.

@@ -4,14 +4,14 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use whyslow_abi::{
     record::LifecycleKind,
-    thread::{Adoption, ThreadRole, ThreadState},
+    thread::{Adoption, ThreadState},
 };
 
 use crate::{
     emit::{self, Life},
     kernel::{self, OFF_TASK_FLAGS, SELF_TGID, Task, TaskIteration},
     maps::TARGETS,
-    thread,
+    thread::{self, Mark},
 };
 
 const PF_EXITING: u32 = 0x4;
@@ -36,30 +36,28 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
     if flags & (PF_EXITING | PF_KTHREAD) != 0 || u64::from(tgid) == SELF_TGID.load() {
         return 0;
     }
-    if action == Adoption::Watch as u32 {
-        start(task);
-    } else if action == Adoption::Candidate as u32 {
-        thread::make_candidate(task, 0);
-    } else if let Some(link) = thread::link(task) {
-        if link.role == ThreadRole::Watched as u32 {
-            let index = link.slot;
-            link.role = ThreadRole::None as u32;
+    let mark = thread::mark(task);
+    let index = mark.and_then(Mark::slot);
+    if action == Adoption::Drop as u32 {
+        if mark.is_some() {
+            thread::forget(task);
+        }
+        if let Some(index) = index {
             thread::release(index);
         }
-        thread::forget(task);
+    } else if index.is_none() {
+        let origin = thread::link(task).map_or(0, |link| link.origin);
+        if action == Adoption::Watch as u32 {
+            start(task, origin);
+        } else if mark.is_none() {
+            thread::make_candidate(task, 0);
+        }
     }
     0
 }
 
 #[inline(always)]
-fn start(task: *const Task) {
-    let mut origin = 0;
-    if let Some(link) = thread::link(task) {
-        if link.role == ThreadRole::Watched as u32 {
-            return;
-        }
-        origin = link.origin;
-    }
+fn start(task: *const Task, origin: u32) {
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let Some(index) = thread::watch(task, origin, ThreadState::Unknown, now) else {

@@ -20,10 +20,13 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     let task = current_task();
-    let Some(link) = thread::link(task) else {
+    let Some(mark) = thread::mark(task) else {
         return 0;
     };
-    let Some(slot) = thread::slot_of(link) else {
+    let Some((index, slot)) = mark
+        .slot()
+        .and_then(|index| Some((index, thread::slot_at(index)?)))
+    else {
         thread::forget(task);
         return 0;
     };
@@ -38,7 +41,6 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     let signal: u64 = kernel::probe(task as u64, OFF_TASK_SIGNAL.load());
     let live: i32 = kernel::probe(signal, OFF_SIGNAL_LIVE.load());
     let flags: u32 = kernel::probe(signal, OFF_SIGNAL_FLAGS.load());
-    let index = link.slot;
     write_begin(slot);
     if slot.state != ThreadState::Running as u32 {
         ledger::settle_switch_in(slot, task, now);

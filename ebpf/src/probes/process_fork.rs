@@ -2,10 +2,7 @@
 //! instruction.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use whyslow_abi::{
-    record::LifecycleKind,
-    thread::{ThreadRole, ThreadState},
-};
+use whyslow_abi::{record::LifecycleKind, thread::ThreadState};
 
 use crate::{
     emit::{self, Life},
@@ -18,10 +15,13 @@ use crate::{
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: *const Task = ctx.arg(0);
     let child: *const Task = ctx.arg(1);
+    let Some(mark) = thread::mark(parent) else {
+        return 0;
+    };
     let Some(link) = thread::link(parent) else {
         return 0;
     };
-    let watched = link.role == ThreadRole::Watched as u32;
+    let watched = mark.slot().is_some();
     let process = kernel::tgid(parent) != kernel::tgid(child);
     let origin = if process && watched {
         kernel::tgid(parent)

@@ -4,7 +4,7 @@
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
-    kernel::{Task, current_task},
+    kernel::{self, Task, current_task},
     thread,
 };
 
@@ -19,13 +19,17 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     if slot.wake_ns > slot.since_ns {
         return 0;
     }
-    slot.waker = thread::current_ids();
-    let by_child = match thread::link(current_task()) {
-        Some(link) => link.origin == slot.tgid,
-        None => false,
-    };
-    slot.woken_by_child = u32::from(by_child);
+    let waker = current_task();
+    let process = kernel::tgid(waker);
+    slot.waker = u64::from(process) << 32 | u64::from(kernel::pid(waker));
+    slot.woken_by_child = u32::from(process != slot.tgid && descends(waker, slot.tgid));
     // SAFETY: no preconditions.
     slot.wake_ns = unsafe { bpf_ktime_get_ns() };
     0
+}
+
+/// Whether a thread descends from that process.
+#[inline(always)]
+fn descends(task: *const Task, process: u32) -> bool {
+    thread::link(task).is_some_and(|link| link.origin == process)
 }

@@ -8,7 +8,7 @@ use whyslow_abi::{
     descriptor::DescriptorKind,
     record::LifecycleKind,
     syscall::{SyscallClass, SyscallKind},
-    thread::{ThreadLink, ThreadSlot, ThreadState, USED_IO_URING},
+    thread::{ThreadSlot, ThreadState, USED_IO_URING},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     emit::{self, Life},
     kernel::{self, DISCOVER, SELF_TGID, Task, current_task},
     ledger, payload,
-    thread::{self, NO_SLOT, make_candidate, slot_of, watch, write_begin, write_end},
+    thread::{self, NO_SLOT, make_candidate, watch, write_begin, write_end},
 };
 
 const EAGAIN: i64 = -11;
@@ -32,16 +32,16 @@ const STRIKES: u32 = 16;
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let task = current_task();
     let registers = SyscallRegisters(ctx.arg(0));
-    match thread::link(task) {
-        None => {
-            if registers.number() == LISTEN {
-                listened(task, ctx.arg(1));
-            }
+    let Some(mark) = thread::mark(task) else {
+        if registers.number() == LISTEN {
+            listened(task, ctx.arg(1));
         }
-        Some(link) => match slot_of(link) {
-            Some(slot) => watched(task, slot, registers, ctx.arg(1)),
-            None => candidate(&ctx, task, link, registers, ctx.arg(1)),
-        },
+        return 0;
+    };
+    if let Some(slot) = mark.slot().and_then(thread::slot_at) {
+        watched(task, slot, registers, ctx.arg(1));
+    } else if mark.is_candidate() {
+        candidate(&ctx, task, registers, ctx.arg(1));
     }
     0
 }
@@ -93,7 +93,6 @@ fn told(
 fn candidate(
     ctx: &BtfTracePointContext,
     task: *const Task,
-    link: &mut ThreadLink,
     registers: SyscallRegisters,
     result: i64,
 ) {
@@ -111,6 +110,9 @@ fn candidate(
     if walked.kind != DescriptorKind::Accepted {
         return;
     }
+    let Some(link) = thread::link(task) else {
+        return;
+    };
     let span = payload::span(kind, registers, result as u64);
     if !payload::begins_request(payload::first_word(&span)) {
         link.strikes += 1;
@@ -124,7 +126,9 @@ fn candidate(
     let Some(index) = watch(task, origin, ThreadState::Running, now) else {
         return;
     };
-    let Some(slot) = slot_of(link) else { return };
+    let Some(slot) = thread::slot_at(index) else {
+        return;
+    };
     debug!(ctx, "process {} serves HTTP", slot.tgid);
     // Of the same time as the begin that follows, so that it stays in front of it.
     told(task, LifecycleKind::Discovered, index, Some(slot), now);

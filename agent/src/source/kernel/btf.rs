@@ -18,6 +18,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -96,6 +97,24 @@ impl KernelTypes {
             id = member_type;
         }
         Some(bits / 8)
+    }
+
+    /// Type id of a structure.
+    #[must_use]
+    pub(super) fn structure(&self, name: &str) -> Option<u32> {
+        self.structures.get(name).copied()
+    }
+
+    /// Type id of a function that programs may call.
+    #[must_use]
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        let found = self.types.iter().skip(1).position(|at| {
+            self.kind(*at).is_ok_and(|kind| kind == KIND_FUNC)
+                && word(&self.data, *at)
+                    .and_then(|offset| self.name(offset))
+                    .is_ok_and(|found| found == name)
+        })?;
+        u32::try_from(found + 1).ok()
     }
 
     /// For each argument of a tracepoint (without the leading data pointer): is it a pointer?
@@ -229,6 +248,7 @@ mod tests {
         put(&[1, KIND_INT << 24, 4, 32]);
         put(&[0, KIND_UNION << 24 | 1, 4, 3, 1, 0]);
         put(&[5, KIND_STRUCT << 24 | 1, 12, 0, 2, 64]);
+        put(&[1, KIND_FUNC << 24, 0]);
         let strings = b"\0i\0x\0s\0";
         let mut image = Vec::new();
         image.extend(MAGIC.to_ne_bytes());
@@ -248,9 +268,18 @@ mod tests {
         assert_eq!(parsed.offset("s", "x"), Some(8));
         assert_eq!(parsed.offset("s", "y"), None);
         assert_eq!(parsed.offset("t", "x"), None);
+        assert_eq!(
+            (parsed.structure("s"), parsed.structure("i")),
+            (Some(3), None)
+        );
+        assert_eq!(
+            (parsed.function("i"), parsed.function("s")),
+            (Some(4), None)
+        );
         for len in 0..image.len() {
             if let Ok(cut) = KernelTypes::parse(image[..len].to_vec()) {
                 let _ = cut.offset("s", "x");
+                let _ = cut.function("i");
             }
         }
     }

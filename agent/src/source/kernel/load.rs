@@ -14,7 +14,7 @@ use aya::{
 };
 use whyslow_abi::{
     catalogue::{Hook, ObjectFile, PROBES},
-    settings::{FIELDS, global},
+    settings::{CAST_STRUCTURE, FIELDS, MARKS_PER_ENTRY, global},
 };
 
 use super::{btf::KernelTypes, object};
@@ -47,17 +47,13 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
         global::PREV_STATE_ARGUMENT,
         previous_state_argument(&types)?,
     ));
-    match calibrate(&globals, &btf) {
-        Ok(operations) => {
-            features.push(on("descriptors"));
-            globals.extend(operations);
-        }
-        Err(error) => features.push(off("descriptors", &format!("{error:#}"))),
-    }
-    let mut ebpf = load_object(ObjectFile::Core, &globals, |loader| {
+    let cast = prepare_cast(&types, &mut globals, &btf, &mut features);
+    let marks = highest_thread_id()? / MARKS_PER_ENTRY + 1;
+    let mut ebpf = load_object(ObjectFile::Core, &globals, cast, |loader| {
         loader
             .map_max_entries("THREADS", options.max_threads)
             .map_max_entries("FREE_SLOTS", options.max_threads)
+            .map_max_entries("MARKS", marks)
             .map_max_entries("CONNECTIONS", options.max_connections)
             .map_max_entries("DESCRIPTORS", options.max_connections)
             .map_max_entries("RECORDS", options.ring_bytes);
@@ -65,6 +61,59 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
     fill_free_slots(&mut ebpf, options.max_threads)?;
     attach_all(&mut ebpf, &btf, &mut features)?;
     Ok(Loaded { ebpf, features })
+}
+
+/// Calibrates with the kernel's cast where it has one, else without. Returns the cast's type id.
+fn prepare_cast(
+    types: &KernelTypes,
+    globals: &mut Globals,
+    btf: &Btf,
+    features: &mut Vec<Feature>,
+) -> Option<u32> {
+    let known = types
+        .function("bpf_rdonly_cast")
+        .zip(types.structure(CAST_STRUCTURE));
+    let (cast, result) = match known {
+        Some((function, structure)) => {
+            globals.push((global::CAST_TYPE, u64::from(structure)));
+            match calibrate(globals, Some(function), btf) {
+                Ok(operations) => (Some(function), Ok(operations)),
+                Err(error) => {
+                    features.push(off("direct_reads", &first_line(&error)));
+                    globals.pop();
+                    (None, calibrate(globals, None, btf))
+                }
+            }
+        }
+        None => {
+            features.push(off(
+                "direct_reads",
+                "the kernel has no `bpf_rdonly_cast` (Linux 6.2): reads of its memory cost more",
+            ));
+            (None, calibrate(globals, None, btf))
+        }
+    };
+    if cast.is_some() {
+        features.push(on("direct_reads"));
+    }
+    match result {
+        Ok(operations) => {
+            features.push(on("descriptors"));
+            globals.extend(operations);
+        }
+        Err(error) => features.push(off("descriptors", &format!("{error:#}"))),
+    }
+    cast
+}
+
+/// The highest id that a thread can get on this host.
+fn highest_thread_id() -> anyhow::Result<u32> {
+    let path = "/proc/sys/kernel/pid_max";
+    std::fs::read_to_string(path)
+        .with_context(|| format!("read {path}"))?
+        .trim()
+        .parse()
+        .with_context(|| format!("{path} holds no number"))
 }
 
 fn on(name: &str) -> Feature {
@@ -129,9 +178,13 @@ fn previous_state_argument(types: &KernelTypes) -> anyhow::Result<u64> {
 fn load_object(
     object: ObjectFile,
     globals: &Globals,
+    cast: Option<u32>,
     prepare: impl FnOnce(&mut EbpfLoader<'_>),
 ) -> anyhow::Result<Ebpf> {
-    let bytes = object::bytes(object)?;
+    let mut bytes = object::bytes(object)?.to_vec();
+    if let Some(function) = cast {
+        object::bind_cast(&mut bytes, function)?;
+    }
     let mut loader = EbpfLoader::new();
     loader.allow_unsupported_maps();
     for (name, value) in globals {
@@ -139,7 +192,7 @@ fn load_object(
     }
     prepare(&mut loader);
     loader
-        .load(bytes)
+        .load(&bytes)
         .map_err(|error| explain(anyhow::Error::new(error)))
 }
 
@@ -264,7 +317,7 @@ pub(super) fn run_iterator(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<()> {
 }
 
 /// Opens one of each anonymous kind and lets the kernel tell their file operations.
-fn calibrate(globals: &Globals, btf: &Btf) -> anyhow::Result<Globals> {
+fn calibrate(globals: &Globals, cast: Option<u32>, btf: &Btf) -> anyhow::Result<Globals> {
     let pid = libc::c_long::from(i32::try_from(std::process::id())?);
     // SAFETY: plain system calls that return a new descriptor or an error.
     let raw: [(&'static str, i32); 4] = unsafe {
@@ -287,7 +340,7 @@ fn calibrate(globals: &Globals, btf: &Btf) -> anyhow::Result<Globals> {
         .filter(|(_, fd)| *fd >= 0)
         .map(|(name, fd)| (name, unsafe { OwnedFd::from_raw_fd(fd) }))
         .collect();
-    let mut ebpf = load_object(ObjectFile::Calibrate, globals, |_| {})?;
+    let mut ebpf = load_object(ObjectFile::Calibrate, globals, cast, |_| {})?;
     load_program(&mut ebpf, btf, "calibrate", Hook::TaskIterator)?;
     let map = ebpf
         .map_mut("DESCRIPTORS")
