@@ -4,27 +4,26 @@
 //! like a request, while none is open on it, begins one; writes carry its end along. Whether the
 //! response is complete, and whether bytes were HTTP at all, is judged by the engine.
 
+mod records;
+
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use records::{ship_begin, ship_end, ship_pieces};
 use whyslow_abi::{
     connection::{
-        CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE, NOT_HTTP,
+        CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
         RESPONSE_HEAD, SHUT_DOWN,
     },
     descriptor::DescriptorKind,
     loss::LossReason,
-    record::{
-        BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, PieceRecord, REQUEST_CAPTURE,
-        RecordKind,
-    },
+    record::{BEGIN_PAYLOAD, BEGIN_PIPELINED, EndReason},
     thread::ThreadSlot,
 };
 
 use crate::{
-    descriptor::{self, AF_INET, AF_INET6, Descriptor},
-    emit::{self, SUBMIT},
+    descriptor::{self, Descriptor},
     kernel::{self, *},
     ledger,
-    maps::{CONNECTIONS, DESCRIPTORS, ZERO_CONNECTION, count_loss},
+    maps::{CONNECTIONS, DESCRIPTORS, STRANGERS, ZERO_CONNECTION, count_loss},
     payload::{self, Span, begins_response, copy_user, first_word, last_bytes, may_begin_request},
 };
 
@@ -76,7 +75,7 @@ pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         if may_begin_request(&transfer.span) {
             begin(slot, transfer, id, connection, now);
         } else if connection.is_none() {
-            strange(slot, transfer, id);
+            strange(id);
         }
         return;
     }
@@ -106,36 +105,7 @@ fn more(
     let offset = connection.bytes_in;
     connection.bytes_in += len;
     connection.last_read_ns = now;
-    if connection.captured_in as usize >= REQUEST_CAPTURE {
-        return;
-    }
-    let sequence = emit::next_sequence(slot);
-    let Some(mut entry) = emit::reserve::<PieceRecord>() else {
-        return;
-    };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the entry is room for one record.
-    unsafe {
-        emit::fill_header(
-            &raw mut (*record).header,
-            RecordKind::Piece,
-            slot,
-            sequence,
-            now,
-        );
-        (*record).connection = connection.id;
-        (*record).request = connection.request;
-        (*record).read_len = len as u32;
-        (*record).offset = offset as u32;
-        let copied = copy_user(
-            &raw mut (*record).payload,
-            transfer.span.start,
-            transfer.span.first_len,
-        );
-        (*record).payload_len = copied;
-        connection.captured_in += copied;
-    }
-    entry.submit(SUBMIT);
+    ship_pieces(slot, connection, &transfer.span, len, offset, 0, now);
 }
 
 /// A request begins with this read.
@@ -170,8 +140,20 @@ fn begin(
     };
     slot.connection = id;
     start_request(slot, connection, now);
-    connection.bytes_in = transfer.result as u64;
+    let len = transfer.result as u64;
+    connection.bytes_in = len;
     ship_begin(slot, connection, transfer, 0, now);
+    if transfer.span.first_len > BEGIN_PAYLOAD as u64 {
+        ship_pieces(
+            slot,
+            connection,
+            &transfer.span,
+            len,
+            0,
+            BEGIN_PAYLOAD as u64,
+            now,
+        );
+    }
 }
 
 /// Makes the entry of a connection that is not known yet.
@@ -202,9 +184,8 @@ fn register(
 /// Bytes on a new connection that are not HTTP: told once. A request may follow all the same (a
 /// proxy's own preamble, say).
 #[inline(always)]
-fn strange(slot: &ThreadSlot, transfer: &Transfer<'_>, id: u64) {
-    if let Some(connection) = register(slot, transfer, id) {
-        connection.flags = NOT_HTTP;
+fn strange(id: u64) {
+    if STRANGERS.insert(id, 0, u64::from(BPF_NOEXIST)).is_ok() {
         count_loss(LossReason::NotHttp);
     }
 }
@@ -230,6 +211,7 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
     connection.last_read_ns = now;
     connection.first_write_ns = 0;
     connection.last_write_ns = 0;
+    connection.failed_write_ns = 0;
     connection.bytes_in = 0;
     connection.bytes_out = 0;
     connection.captured_in = 0;
@@ -242,77 +224,23 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
     }
 }
 
-#[inline(always)]
-fn ship_begin(
-    slot: &mut ThreadSlot,
-    connection: &mut ConnectionState,
-    transfer: &Transfer<'_>,
-    flags: u32,
-    now: u64,
-) {
-    let sequence = emit::next_sequence(slot);
-    let Some(mut entry) = emit::reserve::<BeginRecord>() else {
-        return;
-    };
-    let record = entry.as_mut_ptr();
-    let sock = transfer.descriptor.sock;
-    // SAFETY: the entry is room for one record.
-    unsafe {
-        emit::fill_header(
-            &raw mut (*record).header,
-            RecordKind::Begin,
-            slot,
-            sequence,
-            now,
-        );
-        (*record).connection = connection.id;
-        (*record).request = connection.request;
-        (*record).fd = connection.fd;
-        (*record).flags = flags;
-        (*record).family = transfer.descriptor.family;
-        (*record).reserved = [0; 3];
-        (*record).peer_address = [0; 16];
-        (*record).peer_port_be = 0;
-        (*record).local_port = 0;
-        if transfer.descriptor.family == AF_INET || transfer.descriptor.family == AF_INET6 {
-            (*record).peer_port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
-            (*record).local_port = probe::<u16>(sock, OFF_SK_NUM.load());
-            let mut address = probe::<[u64; 2]>(sock, OFF_SK_V6_DADDR.load());
-            if transfer.descriptor.family == AF_INET {
-                address = [u64::from(probe::<u32>(sock, OFF_SK_DADDR.load())), 0];
-            }
-            core::ptr::write_unaligned((&raw mut (*record).peer_address).cast(), address);
-        }
-        kernel::copy(&raw mut (*record).totals, &raw const slot.totals);
-        (*record).read_len = 0;
-        (*record).payload_len = 0;
-        if flags & BEGIN_PIPELINED == 0 {
-            (*record).read_len = transfer.result as u32;
-            let copied = copy_user(
-                &raw mut (*record).payload,
-                transfer.span.start,
-                transfer.span.first_len,
-            );
-            (*record).payload_len = copied;
-            connection.captured_in = copied;
-        }
-    }
-    entry.submit(SUBMIT);
-}
-
 /// A write to a client returned.
 #[inline(always)]
 pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     let id = probe::<u64>(transfer.descriptor.inode, OFF_INODE_INO.load());
     let Some(connection) = find(id) else { return };
+    ledger::tick(slot, now);
+    ledger::refresh_counters(slot, transfer.task);
     if transfer.result <= 0 {
         note_failure(connection, transfer.result, 0);
+        if connection.flags & CLIENT_RESET != 0 && connection.writes == 0 {
+            connection.failed_write_ns = now;
+            keep_books(slot, connection);
+        }
         return;
     }
     let len = transfer.result as u64;
     let first = first_word(&transfer.span);
-    ledger::tick(slot, now);
-    ledger::refresh_counters(slot, transfer.task);
     if connection.phase == ConnectionPhase::Response as u32 && begins_response(first) {
         ship_end(slot, connection, EndReason::NextResponse, now);
         let previous_end = connection.last_write_ns;
@@ -333,6 +261,12 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     connection.bytes_out += len;
     connection.writes += 1;
     connection.last_write_ns = now;
+    keep_books(slot, connection);
+}
+
+/// The writer's books as they stand now: should this be the last write, they are the request's.
+#[inline(always)]
+fn keep_books(slot: &ThreadSlot, connection: &mut ConnectionState) {
     connection.writer_tid = slot.tid;
     connection.writer_generation = slot.generation;
     // SAFETY: both are whole map values.
@@ -433,30 +367,4 @@ pub fn on_exit(slot: &mut ThreadSlot, with_process: bool, now: u64) {
             ship_end(slot, connection, reason, now);
         }
     }
-}
-
-/// Ships the state of a connection's request.
-#[inline(always)]
-fn ship_end(slot: &mut ThreadSlot, connection: &ConnectionState, reason: EndReason, now: u64) {
-    let sequence = emit::next_sequence(slot);
-    let Some(mut entry) = emit::reserve::<EndRecord>() else {
-        return;
-    };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the entry is room for one record; sources are whole map values.
-    unsafe {
-        emit::fill_header(
-            &raw mut (*record).header,
-            RecordKind::End,
-            slot,
-            sequence,
-            now,
-        );
-        (*record).reason = reason as u32;
-        (*record).reserved = 0;
-        kernel::copy(&raw mut (*record).now, &raw const slot.totals);
-        kernel::copy(&raw mut (*record).waits, &raw const slot.waits);
-        kernel::copy(&raw mut (*record).state, core::ptr::from_ref(connection));
-    }
-    entry.submit(SUBMIT);
 }

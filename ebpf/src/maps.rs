@@ -1,7 +1,7 @@
 //! All maps of the core object.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
     helpers::generated::{bpf_task_storage_delete, bpf_task_storage_get},
     macros::btf_map,
 };
@@ -9,7 +9,7 @@ use whyslow_abi::{
     connection::ConnectionState,
     loss::LossReason,
     settings::{
-        DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, MARKS_PER_ENTRY,
+        self, DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, MARKS_PER_ENTRY,
         SIGNAL_RING_BYTES,
     },
     thread::{ThreadLink, ThreadSlot},
@@ -38,6 +38,11 @@ pub static CONNECTIONS: HashMap<
     { DEFAULT_CONNECTIONS as usize },
     NO_PREALLOC,
 > = HashMap::new();
+
+/// Connections whose bytes are not HTTP, by the inode number of their socket: those that were told.
+/// The kernel drops the oldest.
+#[btf_map]
+pub static STRANGERS: LruHashMap<u64, u8, { settings::STRANGERS as usize }> = LruHashMap::new();
 
 /// (process id << 32 | descriptor) -> inode number of the socket, for `close`, whose descriptor
 /// is gone when it returns.

@@ -95,7 +95,7 @@ fn vector_span(vector: u64, count: u64, len: u64) -> Span {
     // The end is where the last part of the data lies, provided that everything was transferred.
     let mut left = len - first_len;
     let mut index = 1u64;
-    while index < 6 {
+    while index < 16 {
         if index >= count {
             break;
         }

@@ -198,9 +198,22 @@ fn client_gone_before_the_response() -> Result<()> {
     let Some(live) = live("shapes::client_gone_before_the_response")? else {
         return Ok(());
     };
-    let setting = Setting::of_sync_worker(&live)?;
+    gone_before_the_response(Setting::of_sync_worker(&live)?)
+}
+
+/// The same where another thread closes the connection than the one that worked: the time is still bound
+/// to the one that worked, which found the client gone.
+#[test]
+fn client_gone_before_the_response_of_a_thread() -> Result<()> {
+    let Some(live) = live("shapes::client_gone_before_the_response_of_a_thread")? else {
+        return Ok(());
+    };
+    gone_before_the_response(Setting::new(&live)?)
+}
+
+fn gone_before_the_response(setting: Setting) -> Result<()> {
     let mut client = setting.client()?;
-    client.send(&get("/sleep?ms=2000", "gone"))?;
+    client.send(&get("/sleep?ms=1000", "gone"))?;
     setting
         .watch
         .expect(EVENT_LIMIT, "the request to begin", |event| {
@@ -213,6 +226,7 @@ fn client_gone_before_the_response() -> Result<()> {
     reset(client)?;
     let finished = setting.watch.request("gone")?;
     assert_booked(&finished);
+    assert!(finished.account("sleep") >= 900_000_000, "{finished:#?}");
     assert_eq!(finished.status, 0, "{finished:#?}");
     assert!(
         ["client_closed", "client_reset"].contains(&finished.end_reason.as_str()),
@@ -347,6 +361,32 @@ fn split_head() -> Result<()> {
         .filter(|other| other.client == finished.client)
         .count();
     assert_eq!(same, 1, "one head, one request");
+    Ok(())
+}
+
+/// Heads as browsers with many cookies send them, and as applications with long policies answer them, are
+/// read to their ends: what stands behind is known, and the response is over when its last byte is.
+#[test]
+fn long_heads() -> Result<()> {
+    let Some(live) = live("shapes::long_heads")? else {
+        return Ok(());
+    };
+    let setting = Setting::new(&live)?;
+    let mut client = setting.client()?;
+    for (key, cookie) in [("kilobytes", 3000), ("one-more-byte", 1024), ("most", 7000)] {
+        let request = format!(
+            "GET /big?bytes=9&policy=700 HTTP/1.1\r\nHost: truth\r\nCookie: c={}\r\nX-Request-ID: {key}\r\n\r\n",
+            "x".repeat(cookie)
+        );
+        client.send(request.as_bytes())?;
+        assert_eq!(client.response(true)?.status, 200);
+        // No other request follows before this one is told.
+        let finished = setting.watch.request(key)?;
+        assert_booked(&finished);
+        assert_eq!(finished.end_reason, "complete", "{finished:#?}");
+        assert!(finished.loss.is_empty(), "{finished:#?}");
+        assert_eq!(finished.bytes_in, request.len() as u64);
+    }
     Ok(())
 }
 

@@ -32,11 +32,8 @@ pub const INTERIM_RESPONSE: u32 = 4;
 /// since: its end has been told.
 pub const SHUT_DOWN: u32 = 8;
 
-/// Bit of [`ConnectionState::flags`]: bytes that are not HTTP were told.
-pub const NOT_HTTP: u32 = 16;
-
 /// Bytes kept of a response's head.
-pub const RESPONSE_HEAD: usize = 512;
+pub const RESPONSE_HEAD: usize = 1024;
 
 /// One connection and its current or last request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +55,7 @@ pub struct ConnectionState {
     pub reader_tid: u32,
     /// Slot generation of the reader.
     pub reader_generation: u32,
-    /// Thread that wrote last; 0: none.
+    /// Thread that wrote last, or failed to; 0: none.
     pub writer_tid: u32,
     /// Slot generation of the writer.
     pub writer_generation: u32,
@@ -72,6 +69,8 @@ pub struct ConnectionState {
     pub first_write_ns: u64,
     /// Return of the last write of the response; 0: none.
     pub last_write_ns: u64,
+    /// Return of the write that failed before any succeeded, since the client was gone; 0: none.
+    pub failed_write_ns: u64,
     /// Bytes read for this request, body included.
     pub bytes_in: u64,
     /// Bytes written for it, head included, interim responses not.
@@ -84,7 +83,8 @@ pub struct ConnectionState {
     pub tail: [u8; 8],
     /// First bytes of the response.
     pub response: [u8; RESPONSE_HEAD],
-    /// Ledger of the writer at the last write; of the reader at the begin while there was none.
+    /// Ledger of the writer at the last write, or at the one that failed; of the reader at the begin
+    /// while there was none.
     pub totals: Totals,
     /// Longest waits of the writer from the begin to the last write.
     pub waits: [Wait; WAITS_KEPT],
@@ -96,5 +96,5 @@ unsafe impl Plain for ConnectionState {}
 const _: () = assert!(align_of::<ConnectionState>() == 8);
 const _: () = assert!(
     size_of::<ConnectionState>()
-        == 112 + RESPONSE_HEAD + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
+        == 120 + RESPONSE_HEAD + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
 );

@@ -376,8 +376,9 @@ def application(environ, start_response):
         return stream(environ, parts, ms)
     if case == "big":
         size = int(query.get("bytes", [str(BIG_BYTES)])[0])
+        policy = "p" * int(query.get("policy", ["0"])[0])
         write = start_response(
-            "200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(size))]
+            "200 OK", [("Content-Security-Policy", policy), ("Content-Length", str(size))]
         )
         body = b"x" * size
         try:

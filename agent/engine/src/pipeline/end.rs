@@ -141,13 +141,25 @@ impl Engine {
         let Some(request) = self.connections.request(id) else {
             return;
         };
-        let progress = Progress::new(request, &end.raw.state);
+        let state = &end.raw.state;
+        let progress = Progress::new(request, state);
+        // The writer that found the client gone is who worked on it; another may have closed.
+        let (end_ns, thread, totals, waits) = if state.failed_write_ns != 0 {
+            let writer = ThreadKey {
+                tid: state.writer_tid,
+                generation: state.writer_generation,
+            };
+            (state.failed_write_ns, writer, &state.totals, &state.waits)
+        } else {
+            let closer = ThreadKey::from(header);
+            (header.time_ns, closer, &end.raw.now, &end.raw.waits)
+        };
         let outcome = Outcome::unanswered(
             &progress,
             noticed(end.reason),
-            header.time_ns,
-            Some((ThreadKey::from(header), &end.raw.now)),
-            &end.raw.waits,
+            end_ns,
+            Some((thread, totals)),
+            waits,
         );
         self.close(id, header.time_ns, &outcome, out);
     }
