@@ -13,10 +13,10 @@ mod own_time;
 mod syscalls;
 mod table;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Result, ensure};
-use whyslow_tests::{bpf, live};
+use anyhow::{Context as _, Result, ensure};
+use whyslow_tests::{bpf, live, wait::wait_for};
 
 use table::Table;
 
@@ -48,6 +48,9 @@ pub(crate) struct Bench {
 
 /// Names of the programs on hot hooks, ours and the empty ones.
 const HOOKS: &[&str] = &["sys_exit", "sched_switch", "sched_waking"];
+
+/// The kernel frees programs within this time after their process has ended.
+const FREED_WITHIN: Duration = Duration::from_secs(5);
 
 /// One case.
 struct Case {
@@ -100,13 +103,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         "{} is missing\nhint: cargo xtask build",
         binary.display()
     );
-    let strangers = bpf::loaded(|name| HOOKS.contains(&name))?;
-    ensure!(
-        strangers.is_empty(),
-        "programs are on the hooks already ({}): the figures would hold them too\n\
-         hint: end the other agent (pgrep -a whyslow)",
-        strangers.join(", ")
-    );
+    hooks_are_free()?;
     let bench = Bench {
         binary,
         quick: args.quick,
@@ -134,4 +131,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
         failed.join(", ")
     );
     Ok(())
+}
+
+/// Waits a moment until no program is on the hooks: the kernel frees those of an agent that has just ended
+/// a little later.
+fn hooks_are_free() -> Result<()> {
+    let free = wait_for(FREED_WITHIN, "the hooks to be free", || {
+        let strangers = bpf::loaded(|name| HOOKS.contains(&name))?;
+        Ok(strangers.is_empty().then_some(()))
+    });
+    free.context(
+        "programs are on the hooks already: the figures would hold them too\n\
+         hint: end the other agent (pgrep -a whyslow)",
+    )
 }

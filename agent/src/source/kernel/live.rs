@@ -2,8 +2,6 @@
 //! is looked up here, when somebody looks. The accounts are those that the kernel side will settle
 //! the wait to, as far as that can be told before it ends.
 
-use std::sync::Arc;
-
 use whyslow_abi::{
     account::Account,
     syscall::SyscallKind,
@@ -11,7 +9,7 @@ use whyslow_abi::{
 };
 use whyslow_engine::{input::WaitFact, output::Target};
 
-use super::{process, sockets::SocketTable};
+use super::{process, sockets::SocketTables};
 
 #[cfg(target_arch = "aarch64")]
 use whyslow_abi::syscall::AARCH64 as SYSCALLS;
@@ -23,10 +21,7 @@ const WAITING_LOCKS: [u64; 2] = [7, 38];
 
 /// Looks up the current wait of a thread; `None` when it is not blocked.
 #[must_use]
-pub(super) fn current_wait(
-    slot: &ThreadSlot,
-    sockets: &mut dyn FnMut(u32) -> Arc<SocketTable>,
-) -> Option<WaitFact> {
+pub(super) fn current_wait(slot: &ThreadSlot, sockets: &mut SocketTables) -> Option<WaitFact> {
     if slot.state == ThreadState::Faulted as u32 {
         return Some(WaitFact {
             account: Account::DiskFault as u8,
@@ -63,7 +58,7 @@ enum Direction {
 struct Look<'a> {
     pid: u32,
     slot: &'a ThreadSlot,
-    sockets: &'a mut dyn FnMut(u32) -> Arc<SocketTable>,
+    sockets: &'a mut SocketTables,
 }
 
 impl Look<'_> {
@@ -155,7 +150,7 @@ impl Look<'_> {
     }
 
     fn socket(&mut self, inode: u64, direction: Direction) -> (Account, Target) {
-        let table = (self.sockets)(self.pid);
+        let table = self.sockets.knowing(self.pid, inode);
         let Some(socket) = table.get(inode) else {
             return (Account::Ipc, Target::Unknown);
         };

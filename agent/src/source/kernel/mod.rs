@@ -12,11 +12,7 @@ mod rules;
 mod slots;
 mod sockets;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use aya::{
@@ -36,11 +32,8 @@ use whyslow_engine::{
     output::{Command, Query},
 };
 
-use self::{rules::Verdict, slots::SlotMap, sockets::SocketTable};
+use self::{rules::Verdict, slots::SlotMap, sockets::SocketTables};
 use super::{Feature, KernelOptions, Source, WatchRules};
-
-/// How long a reading of the socket tables is good for, when live waits are looked up.
-const SOCKETS_FRESH: Duration = Duration::from_millis(500);
 
 /// A connection's state as a map value.
 #[derive(Clone, Copy)]
@@ -68,8 +61,7 @@ pub struct KernelSource {
     threads: HashMap<u32, u32>,
     /// Processes whose threads are all watched.
     families: HashSet<u32>,
-    /// Of which process, read when.
-    sockets: Option<(u32, Instant, Arc<SocketTable>)>,
+    sockets: SocketTables,
     rules: WatchRules,
     features: Vec<Feature>,
 }
@@ -100,7 +92,7 @@ impl KernelSource {
             held: Vec::new(),
             threads: HashMap::new(),
             families: HashSet::new(),
-            sockets: None,
+            sockets: SocketTables::default(),
             rules: options.rules,
             features,
             ebpf,
@@ -141,20 +133,6 @@ impl KernelSource {
             let _ = self.targets.remove(&pid);
         }
         result
-    }
-
-    /// The socket tables as seen by a process, at most [`SOCKETS_FRESH`] old.
-    fn sockets_of(&mut self, pid: u32) -> Arc<SocketTable> {
-        match &self.sockets {
-            Some((of, read, table)) if *of == pid && read.elapsed() < SOCKETS_FRESH => {
-                Arc::clone(table)
-            }
-            _ => {
-                let table = Arc::new(SocketTable::of(pid));
-                self.sockets = Some((pid, Instant::now(), Arc::clone(&table)));
-                table
-            }
-        }
     }
 }
 
@@ -302,7 +280,7 @@ impl Source for KernelSource {
         let slot = slot.filter(|slot| slot.tid == tid);
         let wait = slot
             .as_ref()
-            .and_then(|slot| live::current_wait(slot, &mut |pid| self.sockets_of(pid)));
+            .and_then(|slot| live::current_wait(slot, &mut self.sockets));
         let slot = slot.as_ref().map(|slot| plain_bytes(slot).to_vec());
         Some(Input::Thread { tid, slot, wait })
     }

@@ -5,8 +5,16 @@ use std::{
     collections::HashMap,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
     path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+/// How long a table is taken for fresh where it does not know a socket.
+const FRESH: Duration = Duration::from_millis(500);
+/// Network namespaces whose tables are kept.
+const NAMESPACES: usize = 32;
 
 /// `TCP_ESTABLISHED` and `TCP_LISTEN` as the tables print them.
 const LISTEN: u8 = 0x0a;
@@ -26,6 +34,39 @@ pub(super) struct Socket {
     pub(super) named: bool,
     /// TCP or UDP, not unix.
     pub(super) inet: bool,
+}
+
+/// The tables of several network namespaces. Reading one takes the kernel longer than all else that a
+/// look at a live wait needs, so it is read again only for a socket that it does not know.
+#[derive(Debug, Default)]
+pub(super) struct SocketTables {
+    by_namespace: HashMap<u64, (Instant, Arc<SocketTable>)>,
+}
+
+impl SocketTables {
+    /// A table that knows the socket of `pid` with this inode number, if there is one.
+    pub(super) fn knowing(&mut self, pid: u32, inode: u64) -> Arc<SocketTable> {
+        let namespace = fs::metadata(format!("/proc/{pid}/ns/net")).map_or(0, |data| data.ino());
+        if let Some((read, table)) = self.by_namespace.get(&namespace)
+            && (table.get(inode).is_some_and(Socket::is_settled) || read.elapsed() < FRESH)
+        {
+            return Arc::clone(table);
+        }
+        if self.by_namespace.len() >= NAMESPACES {
+            self.by_namespace.clear();
+        }
+        let table = Arc::new(SocketTable::of(pid));
+        self.by_namespace
+            .insert(namespace, (Instant::now(), Arc::clone(&table)));
+        table
+    }
+}
+
+impl Socket {
+    /// What is known of it will not change as long as it lives.
+    fn is_settled(&self) -> bool {
+        self.listening || !self.peer.is_empty()
+    }
 }
 
 /// Sockets of one network namespace.
@@ -176,6 +217,29 @@ mod tests {
         for bad in ["", ":", "01:02", "0100007F", "0100007F:zz"] {
             assert!(address(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_table_is_read_again_for_what_it_does_not_know() {
+        let mut tables = SocketTables::default();
+        let pid = std::process::id();
+        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = |socket: &std::net::TcpListener| {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(socket);
+            super::super::process::descriptor_inode(pid, fd).unwrap()
+        };
+        let table = tables.knowing(pid, inode(&first));
+        assert!(table.get(inode(&first)).unwrap().listening);
+        assert!(Arc::ptr_eq(&table, &tables.knowing(pid, inode(&first))));
+        let second = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for (read, _) in tables.by_namespace.values_mut() {
+            *read = read.checked_sub(FRESH).unwrap();
+        }
+        // Still known, however old.
+        assert!(Arc::ptr_eq(&table, &tables.knowing(pid, inode(&first))));
+        let table = tables.knowing(pid, inode(&second));
+        assert!(table.get(inode(&second)).unwrap().listening);
+        assert_eq!(tables.by_namespace.len(), 1);
     }
 
     #[test]
