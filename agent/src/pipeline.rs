@@ -35,7 +35,7 @@ use whyslow_proto::v1::{self, event::Event as Kind};
 use crate::{
     host::Anchor,
     sink::{Pending, Sink, filter::Filter, hub, hub::Hub, wire},
-    source::{Feature, Source, recording::Recorder},
+    source::{Depth, Feature, Source, recording::Recorder},
 };
 
 /// Inputs taken from the source at once.
@@ -360,19 +360,24 @@ impl Pipeline {
         if now_ns >= self.next_sample_ns {
             self.next_sample_ns = now_ns + self.timing.sample_ns;
             let threads = self.engine.worker_threads();
-            self.sample(&threads)?;
+            // A recording is looked at later.
+            let depth = match self.recorder {
+                Some(_) => Depth::Wait,
+                None => Depth::State,
+            };
+            self.sample(&threads, depth)?;
         }
         self.feed(Input::Tick { now_ns })?;
         self.settle()
     }
 
     /// Reads the slots of threads, so that the engine's next answer is fresh.
-    fn sample(&mut self, threads: &[u32]) -> anyhow::Result<()> {
+    fn sample(&mut self, threads: &[u32], depth: Depth) -> anyhow::Result<()> {
         if self.source.is_replay() {
             return Ok(());
         }
         for tid in threads.iter().take(SAMPLES) {
-            if let Some(input) = self.source.sample_thread(*tid) {
+            if let Some(input) = self.source.sample_thread(*tid, depth) {
                 self.feed(input)?;
             }
         }
@@ -392,7 +397,7 @@ impl Pipeline {
             }
             Control::InFlight { min_age_ns, reply } => {
                 let threads = self.engine.in_flight_threads();
-                self.sample(&threads)?;
+                self.sample(&threads, Depth::Wait)?;
                 let now_ns = self.source.monotonic_ns();
                 let mut value = self.engine.in_flight(now_ns);
                 value.retain(|request| request.age_ns >= min_age_ns);
@@ -405,7 +410,7 @@ impl Pipeline {
             }
             Control::Workers { reply } => {
                 let threads = self.engine.worker_threads();
-                self.sample(&threads)?;
+                self.sample(&threads, Depth::Wait)?;
                 let now_ns = self.source.monotonic_ns();
                 let value = self.engine.workers(now_ns);
                 let _ = reply.send(At { now_ns, value });

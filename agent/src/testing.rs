@@ -27,7 +27,7 @@ use whyslow_engine::{
     },
 };
 
-use crate::source::{Feature, Source};
+use crate::source::{Depth, Feature, Source};
 
 /// A request with every field set.
 pub(crate) fn finished() -> RequestFinished {
@@ -140,7 +140,7 @@ impl Source for ScriptSource {
         Ok(())
     }
 
-    fn sample_thread(&mut self, _tid: u32) -> Option<Input> {
+    fn sample_thread(&mut self, _tid: u32, _depth: Depth) -> Option<Input> {
         None
     }
 

@@ -12,6 +12,15 @@ use whyslow_engine::{
 pub mod kernel;
 pub mod recording;
 
+/// How much is looked up of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Its state and its ledger: copied from a mapped array.
+    State,
+    /// What it waits for, too: system calls and readings of `/proc`, for when somebody looks.
+    Wait,
+}
+
 /// Where inputs come from: the kernel, or a recording.
 pub trait Source: Send {
     /// Takes what has arrived, at most `limit` inputs, appended to `into`. Never blocks. Returns
@@ -31,7 +40,7 @@ pub trait Source: Send {
     fn obey(&mut self, command: &Command) -> anyhow::Result<()>;
 
     /// Reads a thread's live slot: an [`Input::Thread`].
-    fn sample_thread(&mut self, tid: u32) -> Option<Input>;
+    fn sample_thread(&mut self, tid: u32, depth: Depth) -> Option<Input>;
 
     /// The loss counters as they stand: an [`Input::Losses`].
     fn losses(&mut self) -> Option<Input>;

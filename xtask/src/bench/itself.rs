@@ -1,5 +1,5 @@
-//! What the agent itself takes: CPU time per request and resident memory, at two rates, on an application
-//! that does next to nothing, so that the rate is all there is.
+//! What the agent itself takes: CPU time per request and resident memory, at two rates and with many workers,
+//! on an application that does next to nothing, so that the rate is all there is.
 
 use std::time::{Duration, Instant};
 
@@ -17,20 +17,53 @@ const CASE: &str = "agent";
 /// Time between two looks at the resident memory.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// Runs the load at each rate and looks at the agent.
+/// A server and the load on it.
+struct Scene {
+    name: &'static str,
+    class: &'static str,
+    workers: u32,
+    threads: u32,
+    rate: u64,
+}
+
+const SCENES: &[Scene] = &[
+    Scene {
+        name: "1000 requests/s",
+        class: "gthread",
+        workers: 2,
+        threads: 8,
+        rate: 1000,
+    },
+    Scene {
+        name: "2000 requests/s",
+        class: "gthread",
+        workers: 2,
+        threads: 8,
+        rate: 2000,
+    },
+    Scene {
+        name: "1000/s, 200 workers",
+        class: "sync",
+        workers: 200,
+        threads: 1,
+        rate: 1000,
+    },
+];
+
+/// Runs each load and looks at the agent.
 pub(super) fn run(bench: &Bench, table: &mut Table) -> Result<()> {
     let seconds = if bench.quick { 10 } else { 60 };
-    for rate in [1000_u64, 2000] {
-        let truth = Truth::of("gthread", 2, 8)
+    for scene in SCENES {
+        let truth = Truth::of(scene.class, scene.workers, scene.threads)
             .argument("--keep-alive=75")
             .start()?;
         let agent = Agent::start_binary(&bench.binary, &[])?;
         let plan = Plan {
             address: truth.address(),
             connections: 32,
-            rate_per_s: rate,
-            requests: rate * seconds,
-            keep_alive: true,
+            rate_per_s: scene.rate,
+            requests: scene.rate * seconds,
+            keep_alive: scene.class == "gthread",
             target: "/count".to_owned(),
         };
         let before = process::cpu_ns(agent.pid())?;
@@ -46,7 +79,7 @@ pub(super) fn run(bench: &Bench, table: &mut Table) -> Result<()> {
         let report = load
             .join()
             .map_err(|_| anyhow::anyhow!("the load panicked"))??;
-        report_figures(table, rate, used, &memory, &report);
+        report_figures(table, scene.name, used, &memory, &report);
         agent.stop()?;
     }
     Ok(())
@@ -55,31 +88,24 @@ pub(super) fn run(bench: &Bench, table: &mut Table) -> Result<()> {
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn report_figures(
     table: &mut Table,
-    rate: u64,
+    variant: &str,
     used: u64,
     memory: &[(f64, f64)],
     report: &load::Report,
 ) {
-    let variant = format!("{rate} requests/s");
     let answered = report.answered as f64;
-    table.add(
-        CASE,
-        &variant,
-        "rate reached",
-        "1/s",
-        &[report.rate_per_s()],
-    );
+    table.add(CASE, variant, "rate reached", "1/s", &[report.rate_per_s()]);
     // Core share at 1,000 requests/s: CPU seconds of 1,000 requests, in percent.
     let share = used as f64 / 1e9 / answered * 1000.0 * 100.0;
-    table.add(CASE, &variant, "CPU at 1,000/s", "% of a core", &[share]);
+    table.add(CASE, variant, "CPU at 1,000/s", "% of a core", &[share]);
     let rss: Vec<f64> = memory.iter().map(|(_, rss)| *rss).collect();
-    table.add(CASE, &variant, "resident memory", "MiB", &rss);
+    table.add(CASE, variant, "resident memory", "MiB", &rss);
     // The first third is warm-up.
     if let Some(slope) = stats::slope(&memory[memory.len() / 3..]) {
         let per_million = slope / report.rate_per_s() * 1e6;
         table.add(
             CASE,
-            &variant,
+            variant,
             "growth",
             "MiB per 1e6 requests",
             &[per_million],

@@ -33,7 +33,7 @@ use whyslow_engine::{
 };
 
 use self::{rules::Verdict, slots::SlotMap, sockets::SocketTables};
-use super::{Feature, KernelOptions, Source, WatchRules};
+use super::{Depth, Feature, KernelOptions, Source, WatchRules};
 
 /// A connection's state as a map value.
 #[derive(Clone, Copy)]
@@ -232,7 +232,7 @@ impl Source for KernelSource {
                 let state = state.map(|state| plain_bytes(&state.0).to_vec());
                 Some(Input::Connection { id: *id, state })
             }
-            Query::Thread { tid } => self.sample_thread(*tid),
+            Query::Thread { tid } => self.sample_thread(*tid, Depth::Wait),
             Query::Process { pid } => Some(Input::Process {
                 pid: *pid,
                 fact: process::fact(*pid),
@@ -272,7 +272,7 @@ impl Source for KernelSource {
         }
     }
 
-    fn sample_thread(&mut self, tid: u32) -> Option<Input> {
+    fn sample_thread(&mut self, tid: u32, depth: Depth) -> Option<Input> {
         let slot = self
             .threads
             .get(&tid)
@@ -280,6 +280,7 @@ impl Source for KernelSource {
         let slot = slot.filter(|slot| slot.tid == tid);
         let wait = slot
             .as_ref()
+            .filter(|_| depth == Depth::Wait)
             .and_then(|slot| live::current_wait(slot, &mut self.sockets));
         let slot = slot.as_ref().map(|slot| plain_bytes(slot).to_vec());
         Some(Input::Thread { tid, slot, wait })

@@ -14,7 +14,7 @@ use whyslow_engine::{
 };
 
 use super::{Header, MAGIC, MAX_FRAME};
-use crate::source::{Feature, Source};
+use crate::source::{Depth, Feature, Source};
 
 /// Why a recording cannot be read (on).
 #[derive(Debug, thiserror::Error)]
@@ -335,7 +335,7 @@ impl Source for ReplaySource {
         Ok(())
     }
 
-    fn sample_thread(&mut self, _tid: u32) -> Option<Input> {
+    fn sample_thread(&mut self, _tid: u32, _depth: Depth) -> Option<Input> {
         None
     }
 
