@@ -11,6 +11,7 @@ pub mod http;
 pub mod live;
 pub mod load;
 pub mod process;
+pub mod script;
 pub mod servers;
 pub mod stats;
 pub mod truth;
