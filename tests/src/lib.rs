@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod cgroup;
 pub mod event;
 pub mod http;
 pub mod live;
