@@ -15,6 +15,7 @@ pub mod process;
 pub mod script;
 pub mod servers;
 pub mod stats;
+pub mod terminal;
 pub mod truth;
 pub mod wait;
 pub mod watch;
