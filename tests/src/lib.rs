@@ -6,13 +6,16 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod cgroup;
 pub mod event;
 pub mod http;
 pub mod live;
 pub mod load;
 pub mod process;
+pub mod script;
 pub mod servers;
 pub mod stats;
+pub mod terminal;
 pub mod truth;
 pub mod wait;
 pub mod watch;

@@ -1,7 +1,7 @@
 //! Processes: what `/proc` says of them, and ending those that a test started.
 
 use std::{
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -91,6 +91,25 @@ fn stat_fields(stat: &str) -> Vec<&str> {
     stat.rsplit_once(')')
         .map(|(_, rest)| rest.split_whitespace().collect())
         .unwrap_or_default()
+}
+
+/// Runs a command that ends by itself and prints less than a pipe holds (64 KiB).
+///
+/// # Errors
+/// When it cannot be started, or still runs after `limit`: then it is killed.
+pub fn output(command: &mut Command, limit: Duration) -> Result<Output> {
+    let mut child = command
+        .env_remove("WHYSLOW_SOCKET")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Err(error) = wait_end(&mut child, limit) {
+        child.kill()?;
+        let output = child.wait_with_output()?;
+        return Err(error.context(format!("{command:?} did not end by itself: {output:?}")));
+    }
+    Ok(child.wait_with_output()?)
 }
 
 /// Waits for a child to end.

@@ -13,12 +13,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::{
+    script::{self, Script},
     servers::{Gunicorn, GunicornOptions, Process, Scratch, StopSignal, app_dir, venv_python},
     wait_for,
 };
 
-/// Longest time until a Python helper has written where it listens.
-const START_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time until the line of a finished request is in the log.
 const LOG_LIMIT: Duration = Duration::from_secs(5);
 
@@ -183,7 +182,7 @@ impl Options {
         let mut command = Command::new(venv_python()?);
         command.arg(app_dir("truth").join("peer.py")).arg(dir);
         let peer = Process::start("peer", command, StopSignal::Kill, &dir.join("peer.out"))?;
-        let address = written(&peer, &dir.join("peer.address"))?;
+        let address = script::written(&peer, &dir.join("peer.address"))?;
         let (tcp, unix) = address.split_once(' ').context("two addresses")?;
         let mut options: GunicornOptions = Gunicorn::of(&app_dir("truth"), "app:application")
             .worker_class(self.worker_class)
@@ -208,8 +207,7 @@ impl Options {
 pub struct Overlap {
     /// Where it listens.
     pub address: SocketAddr,
-    process: Process,
-    _scratch: Scratch,
+    script: Script,
 }
 
 impl Overlap {
@@ -218,37 +216,24 @@ impl Overlap {
     /// # Errors
     /// When it does not start.
     pub fn start() -> Result<Self> {
-        let scratch = Scratch::new("overlap")?;
-        let file = scratch.path().join("port");
-        let mut command = Command::new(venv_python()?);
-        command.arg(app_dir("truth").join("overlap.py")).arg(&file);
-        let log = scratch.path().join("log");
-        let process = Process::start("overlap", command, StopSignal::Kill, &log)?;
-        let port = written(&process, &file)?.parse()?;
+        Self::start_with(|_| ())
+    }
+
+    /// As [`Overlap::start`]; `prepare` may change its command.
+    ///
+    /// # Errors
+    /// As [`Overlap::start`].
+    pub fn start_with(prepare: impl FnOnce(&mut Command)) -> Result<Self> {
+        let script = Script::start("overlap", prepare)?;
         Ok(Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            process,
-            _scratch: scratch,
+            address: script.address,
+            script,
         })
     }
 
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.script.pid()
     }
-}
-
-/// Waits for a file that a starting process writes.
-fn written(process: &Process, file: &Path) -> Result<String> {
-    wait_for(START_LIMIT, &format!("{}", file.display()), || {
-        if let Some(status) = process.ended() {
-            anyhow::bail!(
-                "{} ended with {status}: {}",
-                process.name(),
-                process.log_tail()
-            );
-        }
-        Ok(fs::read_to_string(file).ok())
-    })
 }

@@ -7,41 +7,21 @@ use std::{
     net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
-    process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
-use whyslow_tests::{Agent, live, servers::Scratch};
+use whyslow_tests::{Agent, live, process, servers::Scratch};
 
 /// Longest time until a command that cannot work has said so.
 const LIMIT: Duration = Duration::from_secs(20);
 /// User and group `nobody` of Debian.
 const NOBODY: u32 = 65534;
 
-/// Runs a command that must fail, and ends it when it does not.
-fn run(command: &mut Command) -> Result<Output> {
-    let mut child = command
-        .env_remove("WHYSLOW_SOCKET")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let start = Instant::now();
-    while child.try_wait()?.is_none() {
-        if start.elapsed() > LIMIT {
-            child.kill()?;
-            let output = child.wait_with_output()?;
-            anyhow::bail!("{command:?} did not end by itself: {output:?}");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(child.wait_with_output()?)
-}
-
 /// A command of `binary` fails as it should, with `word` in its message.
 fn assert_refused(command: &mut Command, word: &str) -> Result<()> {
-    let output = run(command)?;
+    let output = process::output(command, LIMIT)?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let what = format!("{command:?}: {:?}, stderr:\n{stderr}", output.status);
     ensure!(

@@ -8,8 +8,10 @@ use std::{
 use anyhow::Result;
 use whyslow_tests::{
     Agent, Live, Watch,
+    cgroup::Cgroup,
     http::{Client, get_once},
     live,
+    live::skipped,
     servers::{Redis, Scratch},
     truth::{Overlap, Truth},
     watch::EVENT_LIMIT,
@@ -119,6 +121,74 @@ fn exclude_by_comm() -> Result<()> {
     };
     let servers = Servers::start()?;
     servers.assert_only(Which::Truth, &live, &["--exclude-comm", "overlap"])
+}
+
+/// A control group of the test, or `None` after saying why this host does not allow one.
+fn cgroup(name: &str) -> Option<Cgroup> {
+    Cgroup::new("test")
+        .map_err(|error| skipped(name, &format!("{error:#}")))
+        .ok()
+}
+
+/// `--cgroup` watches the processes in a control group, and nobody else.
+#[test]
+fn by_cgroup() -> Result<()> {
+    const NAME: &str = "selection::by_cgroup";
+    let Some(live) = live(NAME)? else {
+        return Ok(());
+    };
+    let Some(group) = cgroup(NAME) else {
+        return Ok(());
+    };
+    let servers = Servers::start()?;
+    group.take(servers.overlap.pid())?;
+    servers.assert_only(Which::Overlap, &live, &["--cgroup", group.path()])
+}
+
+/// `--exclude-cgroup` leaves those out that discovery would have found.
+#[test]
+fn exclude_by_cgroup() -> Result<()> {
+    const NAME: &str = "selection::exclude_by_cgroup";
+    let Some(live) = live(NAME)? else {
+        return Ok(());
+    };
+    let Some(group) = cgroup(NAME) else {
+        return Ok(());
+    };
+    let servers = Servers::start()?;
+    group.take(servers.overlap.pid())?;
+    servers.assert_only(Which::Truth, &live, &["--exclude-cgroup", group.path()])
+}
+
+/// A server that is started later, in a group below the chosen one, is watched; one started later elsewhere
+/// is not.
+#[test]
+fn by_cgroup_after_the_agent() -> Result<()> {
+    const NAME: &str = "selection::by_cgroup_after_the_agent";
+    let Some(live) = live(NAME)? else {
+        return Ok(());
+    };
+    let Some(group) = cgroup(NAME) else {
+        return Ok(());
+    };
+    let below = group.below("web")?;
+    let agent = Agent::start(&live, &["--cgroup", group.path()])?;
+    let watch = Watch::start(&agent)?;
+    let outside = Overlap::start()?;
+    let inside = Overlap::start_with(|command| below.start_within(command))?;
+    // Chosen when it listens, which takes the agent a moment.
+    watch.expect(EVENT_LIMIT, "the server to be watched", |event| {
+        let worker = event.worker_started.as_ref()?;
+        (worker.pid == inside.pid()).then_some(())
+    })?;
+    for number in 0..3 {
+        Client::open(outside.address)?.get("/wait", &format!("unseen-{number}"))?;
+        let key = format!("seen-{number}");
+        Client::open(inside.address)?.get("/wait", &key)?;
+        assert_eq!(watch.request(&key)?.pid, inside.pid());
+    }
+    assert_eq!(watch.finished().len(), 3, "{:#?}", watch.finished());
+    agent.stop()
 }
 
 /// A server that listens and is asked, but not in HTTP, is not reported; nor is the agent itself, though

@@ -257,10 +257,16 @@ impl Engine {
         self.endings.push((id, request.serial));
     }
 
+    /// From now on any request of the process may have used it, those in flight included.
     fn io_uring(&mut self, pid: u32) {
         self.losses.add(reason::IO_URING, 1, pid);
         if let Some(process) = self.processes.get_mut(pid) {
             process.io_uring = true;
+        }
+        for id in self.connections.of_process(pid) {
+            if let Some(request) = self.connections.request_mut(id) {
+                request.mark(reason::IO_URING);
+            }
         }
     }
 }

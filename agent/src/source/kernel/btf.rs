@@ -43,9 +43,9 @@ impl KernelTypes {
     /// The kernel has no BTF, or it is not in the known format.
     pub(super) fn from_running_kernel() -> anyhow::Result<Self> {
         let path = "/sys/kernel/btf/vmlinux";
-        let data = std::fs::read(path).with_context(|| {
-            format!(
-                "cannot read {path}: this kernel has no type information\n\
+        let data = std::fs::read(path).map_err(|error| {
+            anyhow::anyhow!(
+                "cannot read {path}, the kernel's type information: {error}\n\
                  hint: whyslow needs a kernel built with CONFIG_DEBUG_INFO_BTF (most distributions' are)"
             )
         })?;
