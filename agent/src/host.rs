@@ -170,6 +170,30 @@ impl Anchor {
     }
 }
 
+/// Where the tree of control groups (version 2) is mounted.
+#[must_use]
+pub fn cgroup_mount() -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if fields.get(2) != Some(&"cgroup2") {
+            return None;
+        }
+        fields.get(1).map(ToString::to_string)
+    })
+}
+
+/// A control group as `/proc/PID/cgroup` names it: people also give its folder below `mount`, or leave
+/// out the first slash.
+#[must_use]
+pub fn cgroup_name(given: &str, mount: &str) -> String {
+    let below = given
+        .strip_prefix(mount)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .unwrap_or(given);
+    format!("/{}", below.trim_matches('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,5 +215,17 @@ mod tests {
         assert!(own_rss_bytes() > 100_000);
         assert_ne!(kernel_release(), "unknown");
         assert_ne!(host_id(), 0);
+    }
+
+    #[test]
+    fn control_groups_by_any_of_their_names() {
+        for given in ["/a/b", "a/b", "/a/b/", "/sys/fs/cgroup/a/b"] {
+            assert_eq!(cgroup_name(given, "/sys/fs/cgroup"), "/a/b", "{given}");
+        }
+        assert_eq!(
+            cgroup_name("/sys/fs/cgroupX", "/sys/fs/cgroup"),
+            "/sys/fs/cgroupX"
+        );
+        assert_eq!(cgroup_name("/", "/sys/fs/cgroup"), "/");
     }
 }

@@ -123,11 +123,11 @@ impl HostArgs {
             pids: either(&self.pid, &config.pid),
             comms: either(&self.comm, &config.comm),
             ports: either(&self.port, &config.port),
-            cgroups: either(&self.cgroup, &config.cgroup),
+            cgroups: control_groups(either(&self.cgroup, &config.cgroup)),
             exclude_pids: either(&self.exclude_pid, &config.exclude_pid),
             exclude_comms: either(&self.exclude_comm, &config.exclude_comm),
             exclude_ports: either(&self.exclude_port, &config.exclude_port),
-            exclude_cgroups: either(&self.exclude_cgroup, &config.exclude_cgroup),
+            exclude_cgroups: control_groups(either(&self.exclude_cgroup, &config.exclude_cgroup)),
         };
         for pid in &rules.pids {
             if !Path::new(&format!("/proc/{pid}")).exists() {
@@ -195,6 +195,23 @@ impl HostArgs {
 /// What was said on the command line, else in the file.
 fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
     if flags.is_empty() { file } else { flags }.to_vec()
+}
+
+/// Names as the kernel tells them. One that is not there may come: that is worth a word.
+fn control_groups(given: Vec<String>) -> Vec<String> {
+    let Some(mount) = host::cgroup_mount() else {
+        return given;
+    };
+    given
+        .iter()
+        .map(|given| {
+            let name = host::cgroup_name(given, &mount);
+            if !Path::new(&format!("{mount}{name}")).is_dir() {
+                tracing::warn!("no control group {name} is there yet (looked below {mount})");
+            }
+            name
+        })
+        .collect()
 }
 
 fn positive(name: &str, value: u32) -> anyhow::Result<u32> {
