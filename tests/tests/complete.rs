@@ -22,14 +22,8 @@ const RATE_PER_S: u64 = 2000;
 /// Longest time from the last answer to the last event.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// 30 s with `WHYSLOW_LONG=1`, else 10 s.
-fn seconds() -> u64 {
-    if std::env::var_os("WHYSLOW_LONG").is_some_and(|value| value == "1") {
-        30
-    } else {
-        10
-    }
-}
+/// How long the load lasts.
+const SECONDS: u64 = 30;
 
 fn counted_requests(watch: &Watch) -> Vec<Finished> {
     watch.select(|event| {
@@ -60,7 +54,7 @@ fn everything_is_seen(
         address: truth.address(),
         connections: CONNECTIONS,
         rate_per_s: RATE_PER_S,
-        requests: RATE_PER_S * seconds(),
+        requests: RATE_PER_S * SECONDS,
         keep_alive,
         target: "/count".to_owned(),
     })?;
