@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use anyhow::Result;
@@ -172,22 +172,73 @@ fn by_cgroup_after_the_agent() -> Result<()> {
         return Ok(());
     };
     let below = group.below("web")?;
-    let agent = Agent::start(&live, &["--cgroup", group.path()])?;
+    assert_only_later(&live, &["--cgroup", group.path()], Overlap::start, || {
+        Overlap::start_with(|command| below.start_within(command))
+    })
+}
+
+/// The same for the server that will listen on the chosen port.
+#[test]
+fn by_port_after_the_agent() -> Result<()> {
+    let Some(live) = live("selection::by_port_after_the_agent")? else {
+        return Ok(());
+    };
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = port.to_string();
+    assert_only_later(&live, &["--port", &port], Overlap::start, || {
+        Overlap::start_with(|command| {
+            command.env("OVERLAP_PORT", &port);
+        })
+    })
+}
+
+/// One that is started later and excluded is not reported for a moment either.
+#[test]
+fn exclude_by_port_after_the_agent() -> Result<()> {
+    let Some(live) = live("selection::exclude_by_port_after_the_agent")? else {
+        return Ok(());
+    };
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = port.to_string();
+    let excluded = || {
+        Overlap::start_with(|command| {
+            command.env("OVERLAP_PORT", &port);
+        })
+    };
+    let options = ["--exclude-port", &port];
+    assert_only_later(&live, &options, excluded, Overlap::start)
+}
+
+/// Both servers start after the agent. All requests of the one are reported, from its first; none of the
+/// other's is, its first neither.
+fn assert_only_later(
+    live: &Live,
+    options: &[&str],
+    outside: impl FnOnce() -> Result<Overlap>,
+    inside: impl FnOnce() -> Result<Overlap>,
+) -> Result<()> {
+    let agent = Agent::start(live, options)?;
     let watch = Watch::start(&agent)?;
-    let outside = Overlap::start()?;
-    let inside = Overlap::start_with(|command| below.start_within(command))?;
-    // Chosen when it listens, which takes the agent a moment.
-    watch.expect(EVENT_LIMIT, "the server to be watched", |event| {
-        let worker = event.worker_started.as_ref()?;
-        (worker.pid == inside.pid()).then_some(())
-    })?;
+    let outside = outside()?;
+    Client::open(outside.address)?.get("/wait", "unseen-first")?;
+    let inside = inside()?;
     for number in 0..3 {
-        Client::open(outside.address)?.get("/wait", &format!("unseen-{number}"))?;
         let key = format!("seen-{number}");
         Client::open(inside.address)?.get("/wait", &key)?;
         assert_eq!(watch.request(&key)?.pid, inside.pid());
+        Client::open(outside.address)?.get("/wait", &format!("unseen-{number}"))?;
     }
-    assert_eq!(watch.finished().len(), 3, "{:#?}", watch.finished());
+    let of_outside = |pid: u32| pid == outside.pid();
+    let told = watch.select(|event| {
+        let finished = event.request_finished.as_ref().map(|f| f.pid);
+        let started = event.request_started.as_ref().map(|s| s.pid);
+        let worker = event.worker_started.as_ref().map(|w| w.pid);
+        finished
+            .or(started)
+            .or(worker)
+            .filter(|pid| of_outside(*pid))
+    });
+    assert!(told.is_empty(), "{options:?}: {told:?}");
     agent.stop()
 }
 

@@ -108,6 +108,15 @@ impl WatchRules {
             && self.ports.is_empty()
             && self.cgroups.is_empty()
     }
+
+    /// Processes that run by now were chosen, and no others.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        !self.pids.is_empty()
+            && self.comms.is_empty()
+            && self.ports.is_empty()
+            && self.cgroups.is_empty()
+    }
 }
 
 /// How the kernel side is set up.

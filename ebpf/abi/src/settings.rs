@@ -114,7 +114,7 @@ pub const FIELDS: &[Field] = &[
 pub mod global {
     /// Process id of the agent: never watched.
     pub const SELF_TGID: &str = "SELF_TGID";
-    /// 1: processes that listen become candidates by themselves.
+    /// 1: processes that listen become candidates by themselves; the agent judges them later.
     pub const DISCOVER: &str = "DISCOVER";
     /// Shortest wait that is kept with a request, ns.
     pub const WAIT_FLOOR_NS: &str = "WAIT_FLOOR_NS";

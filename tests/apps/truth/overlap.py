@@ -1,6 +1,7 @@
 """An event loop that serves HTTP/1.1: requests of several connections overlap on its one thread.
 
-Calls itself "overlap" (the thread's name) and writes its port to the file it is given.
+Calls itself "overlap" (the thread's name), listens on `OVERLAP_PORT` or any free port, and writes its port to
+the file it is given.
 `GET /wait?ms=200` answers after that time without blocking the loop.
 """
 
@@ -28,7 +29,7 @@ async def serve(reader, writer):
 async def main():
     with open("/proc/self/comm", "w") as file:
         file.write("overlap")
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", int(os.environ.get("OVERLAP_PORT", "0")))
     port = server.sockets[0].getsockname()[1]
     with open(sys.argv[1] + ".new", "w") as file:
         file.write(str(port))

@@ -41,7 +41,7 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
     let mut features = Vec::new();
     let mut globals = offsets(&types, &mut features)?;
     globals.push((global::SELF_TGID, u64::from(std::process::id())));
-    globals.push((global::DISCOVER, u64::from(options.rules.discovers())));
+    globals.push((global::DISCOVER, u64::from(!options.rules.is_closed())));
     globals.push((global::WAIT_FLOOR_NS, options.wait_floor_ns));
     globals.push((
         global::PREV_STATE_ARGUMENT,

@@ -3,6 +3,7 @@
 //! Dropping the source detaches everything: nothing is pinned, so nothing outlives the process
 //! either way.
 
+mod admission;
 mod btf;
 mod live;
 mod load;
@@ -32,7 +33,7 @@ use whyslow_engine::{
     output::{Command, Query},
 };
 
-use self::{rules::Verdict, slots::SlotMap, sockets::SocketTables};
+use self::{admission::Admission, rules::Verdict, slots::SlotMap, sockets::SocketTables};
 use super::{Depth, Feature, KernelOptions, Source, WatchRules};
 
 /// A connection's state as a map value.
@@ -63,6 +64,7 @@ pub struct KernelSource {
     families: HashSet<u32>,
     sockets: SocketTables,
     rules: WatchRules,
+    admission: Admission,
     features: Vec<Feature>,
 }
 
@@ -94,6 +96,7 @@ impl KernelSource {
             families: HashSet::new(),
             sockets: SocketTables::default(),
             rules: options.rules,
+            admission: Admission::default(),
             features,
             ebpf,
         };
@@ -105,6 +108,27 @@ impl KernelSource {
             this.carry_out(&stock)?;
         }
         Ok(this)
+    }
+
+    /// Takes out, from `start` on, the records of processes that nobody wants; keeps track of the others.
+    fn admit(&mut self, into: &mut Vec<Input>, start: usize) -> anyhow::Result<()> {
+        let refused = |input: &mut Input| match input {
+            Input::Record(bytes) if self.admission.admits(bytes, &self.rules) => {
+                note(&mut self.threads, &mut self.families, bytes);
+                false
+            }
+            Input::Record(_) => true,
+            _ => false,
+        };
+        into.extract_if(start.., refused).for_each(drop);
+        let drop = self.admission.take_dropped();
+        if drop.is_empty() {
+            return Ok(());
+        }
+        self.carry_out(&Verdict {
+            drop,
+            ..Verdict::default()
+        })
     }
 
     /// Runs the adoption pass for a verdict.
@@ -214,11 +238,7 @@ impl Source for KernelSource {
             Input::Record(bytes) => time_of(bytes),
             _ => 0,
         });
-        for input in &into[start..] {
-            if let Input::Record(bytes) = input {
-                note(&mut self.threads, &mut self.families, bytes);
-            }
-        }
+        self.admit(into, start)?;
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }

@@ -141,6 +141,18 @@ pub(super) fn judge(pid: u32, rules: &WatchRules) -> Verdict {
     verdict
 }
 
+/// Whether a process that serves HTTP is to be watched. One that is gone is: its requests were real, and
+/// nobody can tell any more.
+#[must_use]
+pub(super) fn wants(pid: u32, rules: &WatchRules) -> bool {
+    if *rules == WatchRules::default() {
+        return true;
+    }
+    Observer::default().look(pid).is_none_or(|subject| {
+        !subject.excluded(rules) && (rules.discovers() || subject.chosen(rules))
+    })
+}
+
 /// A process serves HTTP: it, and every process that shares one of its listening sockets (the
 /// pre-forking parent and its other children).
 #[must_use]
