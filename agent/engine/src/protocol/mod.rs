@@ -4,6 +4,7 @@
 //! A protocol sees bytes only: no connection, no thread, no time. Its work on any input is linear.
 
 pub(crate) mod body;
+pub(crate) mod client;
 pub(crate) mod http;
 
 use std::fmt::Debug;

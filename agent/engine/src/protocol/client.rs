@@ -1,0 +1,74 @@
+//! Protocols that a watched process speaks as a client: bytes of a connection to operations. A protocol
+//! is one file or folder beside this one and one line in [`CLIENT_PROTOCOLS`].
+//!
+//! A session sees bytes only: no request, no thread, no time. Its memory is bounded, its work on any
+//! input is linear, and whatever a peer sends, it neither panics nor makes up operations: what it could
+//! not read it says with [`Finding::Missed`].
+
+use std::fmt::Debug;
+
+use super::Recognised;
+
+/// Protocols, in the order they are tried.
+pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] = &[];
+
+/// Longest shape that is kept, bytes; longer ones are cut at a character and end in `...`.
+pub(crate) const SHAPE_LIMIT: usize = 512;
+/// Longest error code or message that is kept, bytes.
+pub(crate) const ERROR_LIMIT: usize = 64;
+
+/// Bytes that one system call moved. A front part was captured, and sometimes the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chunk<'a> {
+    /// From the first byte on.
+    pub(crate) front: &'a [u8],
+    /// The last bytes, where `front` does not reach the end; empty: not captured.
+    pub(crate) tail: &'a [u8],
+    /// Bytes moved: at least those of `front`.
+    pub(crate) len: u64,
+}
+
+impl Chunk<'_> {
+    /// All bytes were captured.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.front.len() as u64 >= self.len
+    }
+}
+
+/// What a session found, in the order of the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// The client asked for something: an operation begins. Literals are removed from the shape.
+    Asked { shape: String },
+    /// The answer to the oldest open operation is complete.
+    Answered {
+        /// Rows, where the protocol tells; else 0.
+        rows: u64,
+        /// Error code (SQLSTATE, first word of a Redis error), when it failed.
+        error: Option<String>,
+    },
+    /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.
+    Missed,
+}
+
+/// One connection of a client.
+pub(crate) trait Session: Debug + Send {
+    /// The client wrote.
+    fn written(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>);
+
+    /// The client read what the server wrote.
+    fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>);
+}
+
+/// One protocol that clients speak.
+pub(crate) trait ClientProtocol: Sync + Debug {
+    /// Name on the wire: `postgresql`, `redis`.
+    fn name(&self) -> &'static str;
+
+    /// Whether a client's write begins with these bytes. The connection may be older than the agent, so
+    /// they need not be its first.
+    fn recognise(&self, written: &[u8]) -> Recognised;
+
+    /// A session that has seen nothing.
+    fn session(&self) -> Box<dyn Session>;
+}
