@@ -9,8 +9,6 @@ use whyslow_abi::{
     wait::{WAIT_NAME, WAITS_KEPT, WaitTargetKind},
 };
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-
 use crate::{
     arch::{SYSCALLS, SyscallRegisters},
     descriptor::{self, AF_INET, AF_INET6, AF_UNIX, Descriptor},
@@ -374,7 +372,9 @@ fn fill_target(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
             wait.b = u64::from(probe::<u32>(superblock, OFF_SB_DEV.load()));
             let entry = probe::<u64>(walked.file, OFF_FILE_DENTRY.load());
             let name = probe::<u64>(entry, OFF_DENTRY_NAME.load());
-            copy_name(&mut wait.name, name);
+            wait.name = [0; WAIT_NAME];
+            // SAFETY: a live array.
+            unsafe { copy_name(&raw mut wait.name, name) };
         }
         DescriptorKind::Pipe => {
             wait.target = WaitTargetKind::Pipe as u8;
@@ -410,22 +410,16 @@ fn fill_peer(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
             };
             // `sun_path` lies two bytes into the name.
             if address != 0 {
-                copy_name(&mut wait.name, address + OFF_UNIX_ADDRESS_NAME.load() + 2);
+                wait.name = [0; WAIT_NAME];
+                // SAFETY: a live array.
+                unsafe {
+                    copy_name(
+                        &raw mut wait.name,
+                        address + OFF_UNIX_ADDRESS_NAME.load() + 2,
+                    )
+                };
             }
         }
         _ => {}
-    }
-}
-
-#[inline(always)]
-fn copy_name(name: &mut [u8; WAIT_NAME], address: u64) {
-    *name = [0; WAIT_NAME];
-    // SAFETY: the destination holds WAIT_NAME bytes; a bad source is an error code.
-    unsafe {
-        bpf_probe_read_kernel_str(
-            name.as_mut_ptr().cast(),
-            WAIT_NAME as u32,
-            address as *const _,
-        );
     }
 }

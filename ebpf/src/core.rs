@@ -5,6 +5,7 @@
 mod arch;
 mod classify;
 mod connection;
+mod data;
 mod descriptor;
 mod emit;
 mod frame;

@@ -6,7 +6,9 @@
 
 use aya_ebpf::{
     Global,
-    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
+    helpers::generated::{
+        bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str,
+    },
 };
 use whyslow_abi::settings::CAST_CALL;
 
@@ -111,6 +113,18 @@ pub unsafe fn copy<T>(to: *mut T, from: *const T) {
     // SAFETY: by the contract above.
     unsafe {
         bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from.cast());
+    }
+}
+
+/// Copies a NUL-terminated name, cut where `to` ends.
+///
+/// # Safety
+/// `to` must be writable for `LEN` bytes as the verifier sees it.
+#[inline(always)]
+pub unsafe fn copy_name<const LEN: usize>(to: *mut [u8; LEN], address: u64) {
+    // SAFETY: by the contract; a bad source is an error code.
+    unsafe {
+        bpf_probe_read_kernel_str(to.cast(), LEN as u32, address as *const _);
     }
 }
 

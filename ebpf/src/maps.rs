@@ -44,6 +44,12 @@ pub static CONNECTIONS: HashMap<
 #[btf_map]
 pub static STRANGERS: LruHashMap<u64, u8, { settings::STRANGERS as usize }> = LruHashMap::new();
 
+/// Connections to servers whose bytes user space has no use for, by the inode number of their socket. The
+/// agent fills it, the kernel drops the oldest.
+#[btf_map]
+pub static UNINTERESTING: LruHashMap<u64, u8, { settings::UNINTERESTING as usize }> =
+    LruHashMap::new();
+
 /// (process id << 32 | descriptor) -> inode number of the socket, for `close`, whose descriptor
 /// is gone when it returns.
 #[btf_map]

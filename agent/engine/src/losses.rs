@@ -25,6 +25,8 @@ pub(crate) mod reason {
     pub(crate) const LEDGER_MISMATCH: &str = "ledger_mismatch";
     /// Too many requests in flight: the oldest was given up.
     pub(crate) const REQUESTS_EVICTED: &str = "requests_evicted";
+    /// Too many connections to servers: one was forgotten, operations on it may be missing.
+    pub(crate) const SERVERS_EVICTED: &str = "servers_evicted";
     /// Too many connections: one was forgotten.
     pub(crate) const CONNECTIONS_EVICTED: &str = "connections_evicted";
     /// Too many threads or processes: one was forgotten.

@@ -63,6 +63,11 @@ pub enum Command {
         /// Process id.
         pid: u32,
     },
+    /// Nothing that is understood is spoken on a connection to a server: its bytes need not be copied.
+    IgnoreServer {
+        /// Inode number of the socket.
+        id: u64,
+    },
     /// A process called `listen`: decide by the user's rules whether it is to be watched.
     Judge {
         /// Process id.
@@ -141,6 +146,9 @@ pub struct RequestFinished {
     pub ledger: Vec<LedgerEntry>,
     /// Longest first.
     pub waits: Vec<WaitEntry>,
+    /// Most time first.
+    pub operations: Vec<Operation>,
+    pub round_trips: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// Kind, in, out; kinds without bytes are left out.
@@ -157,6 +165,43 @@ pub struct RequestFinished {
     pub loss: Vec<&'static str>,
     pub traceparent: String,
     pub x_request_id: String,
+}
+
+/// Operations of one shape. See `whyslow.v1.Operation` for the meaning of each field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Operation {
+    pub protocol: &'static str,
+    pub peer: Arc<str>,
+    pub shape: String,
+    pub count: u64,
+    pub total_ns: u64,
+    pub slowest_ns: u64,
+    pub first_byte_ns: u64,
+    pub rows: u64,
+    pub errors: u64,
+    pub last_error: String,
+    pub repeated: bool,
+    pub sampled: bool,
+}
+
+impl Default for Operation {
+    fn default() -> Self {
+        Self {
+            protocol: "",
+            peer: "".into(),
+            shape: String::new(),
+            count: 0,
+            total_ns: 0,
+            slowest_ns: 0,
+            first_byte_ns: 0,
+            rows: 0,
+            errors: 0,
+            last_error: String::new(),
+            repeated: false,
+            sampled: false,
+        }
+    }
 }
 
 /// Time in one account.

@@ -5,6 +5,7 @@
 
 mod begin;
 mod connection;
+mod data;
 mod end;
 mod finish;
 mod head;
@@ -27,6 +28,7 @@ use crate::{
         connections::Connections,
         polls::Polls,
         processes::Processes,
+        servers::Servers,
         signals::Signals,
         threads::{Sample, Threads},
     },
@@ -80,6 +82,7 @@ pub struct Engine {
     threads: Threads,
     processes: Processes,
     connections: Connections,
+    servers: Servers,
     signals: Signals,
     routes: Routes,
     polls: Polls,
@@ -114,6 +117,7 @@ impl Engine {
             threads: Threads::default(),
             processes: Processes::default(),
             connections: Connections::default(),
+            servers: Servers::default(),
             signals: Signals::default(),
             polls: Polls::default(),
             held: Vec::new(),
@@ -175,6 +179,7 @@ impl Engine {
             Record::End(end) => self.end(end, out),
             Record::Lifecycle(lifecycle) => self.lifecycle(lifecycle, out),
             Record::Signal(signal) => self.signals.note(signal),
+            Record::Data(data) => self.data(data, out),
         }
     }
 

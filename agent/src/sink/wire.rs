@@ -1,7 +1,7 @@
 //! Domain types to wire types, field by field. No decisions are made here.
 
 use whyslow_engine::output::{
-    Event, EventKind, InFlight, LedgerEntry, RequestFinished, RequestStarted, Route, Target,
+    Event, EventKind, InFlight, LedgerEntry, Operation, RequestFinished, RequestStarted, Route, Target,
     WaitEntry, Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
@@ -116,6 +116,25 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         x_request_id: finished.x_request_id.clone(),
         host: started.host.clone(),
         client: started.client.clone(),
+        operations: finished.operations.iter().map(operation).collect(),
+        round_trips: finished.round_trips,
+    }
+}
+
+fn operation(operation: &Operation) -> v1::Operation {
+    v1::Operation {
+        protocol: operation.protocol.to_owned(),
+        peer: (*operation.peer).to_owned(),
+        shape: operation.shape.clone(),
+        count: operation.count,
+        total_ns: operation.total_ns,
+        slowest_ns: operation.slowest_ns,
+        first_byte_ns: operation.first_byte_ns,
+        rows: operation.rows,
+        errors: operation.errors,
+        last_error: operation.last_error.clone(),
+        repeated: operation.repeated,
+        sampled: operation.sampled,
     }
 }
 

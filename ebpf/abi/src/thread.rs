@@ -32,6 +32,8 @@ crate::integer_enum! {
 
 /// Bit of [`ThreadSlot::flags`]: io_uring use was told.
 pub const USED_IO_URING: u32 = 1;
+/// Bit of [`ThreadSlot::flags`]: it has written to a server and not read since.
+pub const ASKED: u32 = 2;
 
 /// One slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,10 @@ pub struct ThreadSlot {
     pub record_sequence: u32,
     /// 1 when the last waker descends from this process. Written by the waking CPU.
     pub woken_by_child: u32,
+    /// Number of the request on `connection`.
+    pub request: u32,
+    /// Data records that the request may still take; 0: none, or no request is open.
+    pub data_budget: u32,
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.
@@ -88,7 +94,7 @@ unsafe impl Plain for ThreadSlot {}
 
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () =
-    assert!(size_of::<ThreadSlot>() == 128 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
+    assert!(size_of::<ThreadSlot>() == 136 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
 
 /// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything
 /// else is the number of its slot, plus [`MARK_SLOTS`].

@@ -14,8 +14,8 @@ pub struct Totals {
     pub ns: [u64; Account::COUNT],
     /// Intervals by [`Account`]: waits that ended; for `cpu` and `run_queue` the number of turns.
     pub count: [u32; Account::COUNT],
-    /// Padding.
-    pub reserved: u32,
+    /// Round trips to servers: reads of an answer after a write.
+    pub round_trips: u32,
     /// Bytes read by [`IoKind`].
     pub bytes_in: [u64; IoKind::COUNT],
     /// Bytes written by [`IoKind`].
@@ -40,7 +40,7 @@ impl Totals {
     pub const ZERO: Self = Self {
         ns: [0; Account::COUNT],
         count: [0; Account::COUNT],
-        reserved: 0,
+        round_trips: 0,
         bytes_in: [0; IoKind::COUNT],
         bytes_out: [0; IoKind::COUNT],
         syscalls: [0; SyscallClass::COUNT],
@@ -67,6 +67,7 @@ impl Totals {
         for i in 0..SyscallClass::COUNT {
             out.syscalls[i] = self.syscalls[i].wrapping_sub(earlier.syscalls[i]);
         }
+        out.round_trips = self.round_trips.wrapping_sub(earlier.round_trips);
         out.voluntary_switches = self
             .voluntary_switches
             .checked_sub(earlier.voluntary_switches)?;

@@ -166,6 +166,9 @@ fn ship_piece(slot: &mut ThreadSlot, connection: &mut ConnectionState, piece: &P
 /// Ships the state of a connection's request.
 #[inline(always)]
 pub fn ship_end(slot: &mut ThreadSlot, connection: &ConnectionState, reason: EndReason, now: u64) {
+    if slot.connection == connection.id {
+        slot.data_budget = 0;
+    }
     let sequence = emit::next_sequence(slot);
     let Some(mut entry) = emit::reserve::<EndRecord>() else {
         return;

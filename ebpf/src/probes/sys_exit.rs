@@ -15,6 +15,7 @@ use crate::{
     arch::{LISTEN, RECVFROM, SyscallRegisters},
     classify,
     connection::{self, Transfer},
+    data,
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, DISCOVER, SELF_TGID, Task, current_task},
@@ -248,7 +249,9 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if walked.kind == DescriptorKind::Accepted && !peeks(registers.number(), registers) {
+    let accepted = walked.kind == DescriptorKind::Accepted;
+    let asks = walked.kind == DescriptorKind::Upstream && result > 0;
+    if (accepted || asks) && !peeks(registers.number(), registers) {
         let now = clock();
         let len = if result > 0 { result as u64 } else { 0 };
         let transfer = Transfer {
@@ -259,7 +262,9 @@ fn transferred(
             span: payload::span(kind, registers, len),
         };
         write_begin(slot);
-        if reads {
+        if asks {
+            data::on_transfer(slot, &transfer, !reads, now);
+        } else if reads {
             connection::on_read(slot, &transfer, now);
         } else {
             connection::on_write(slot, &transfer, now);

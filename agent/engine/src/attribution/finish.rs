@@ -148,6 +148,8 @@ pub(crate) fn finish(
         binding_reason: "",
         ledger: Vec::new(),
         waits: Vec::new(),
+        operations: Vec::new(),
+        round_trips: 0,
         bytes_in,
         bytes_out: outcome.bytes_out,
         bytes: Vec::new(),
@@ -170,6 +172,8 @@ pub(crate) fn finish(
             }
             finished.ledger = ledger::of(&delta);
             finished.waits = waits::entries(outcome.waits, begin_ns, outcome.end_ns);
+            finished.operations = request.operations.into_entries();
+            finished.round_trips = u64::from(delta.round_trips);
             finished.bytes = ledger::bytes(&delta);
             finished.syscalls = ledger::syscalls(&delta);
             finished.context_switches = delta

@@ -4,5 +4,6 @@
 pub(crate) mod finish;
 pub(crate) mod ledger;
 pub(crate) mod live;
+pub(crate) mod operations;
 pub(crate) mod progress;
 pub(crate) mod waits;

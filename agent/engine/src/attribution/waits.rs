@@ -30,6 +30,15 @@ pub(crate) fn peer(family: u16, address: [u8; 16], port_be: u16) -> String {
     SocketAddr::new(ip, u16::from_be(port_be)).to_string()
 }
 
+/// Address of a server, as text.
+pub(crate) fn server(family: u16, address: [u8; 16], port_be: u16, name: &[u8]) -> String {
+    if family == AF_UNIX {
+        unix_path(name)
+    } else {
+        peer(family, address, port_be)
+    }
+}
+
 /// Path of a unix socket, as text; an abstract one begins with `@`.
 fn unix_path(name: &[u8]) -> String {
     let (prefix, rest) = match name {

@@ -9,12 +9,15 @@ use whyslow_abi::{
     connection::{ConnectionPhase, ConnectionState},
     read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, LifecycleKind,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_SPENT, DATA_TAIL,
+        DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind,
         LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, SignalKind,
         SignalRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
+
+use crate::protocol::client::Chunk;
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -57,6 +60,29 @@ impl Piece {
     /// What was captured of the read.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.raw.payload[..(self.raw.payload_len as usize).min(PIECE_PAYLOAD)]
+    }
+}
+
+/// Bytes exchanged with a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Data {
+    pub(crate) raw: DataRecord,
+    /// By the thread; else it read.
+    pub(crate) written: bool,
+    /// The last that is shipped of its request.
+    pub(crate) spent: bool,
+}
+
+impl Data {
+    /// What was captured.
+    pub(crate) fn chunk(&self) -> Chunk<'_> {
+        let front = (self.raw.front_len as usize).min(DATA_FRONT);
+        let tail = (self.raw.tail_len as usize).min(DATA_TAIL);
+        Chunk {
+            front: &self.raw.front[..front],
+            tail: &self.raw.tail[..tail],
+            len: u64::from(self.raw.len).max(front as u64),
+        }
     }
 }
 
@@ -110,6 +136,7 @@ pub(crate) enum Record {
     End(End),
     Lifecycle(Lifecycle),
     Signal(Signal),
+    Data(Data),
 }
 
 impl Record {
@@ -121,6 +148,7 @@ impl Record {
             Self::End(end) => &end.raw.header,
             Self::Lifecycle(lifecycle) => &lifecycle.raw.header,
             Self::Signal(signal) => &signal.raw.header,
+            Self::Data(data) => &data.raw.header,
         }
     }
 }
@@ -161,6 +189,12 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: SignalRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
             let event = SignalKind::try_from(raw.event)?;
             Record::Signal(Signal { raw, event })
+        }
+        RecordKind::Data => {
+            let raw: DataRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let written = raw.flags & DATA_WRITTEN != 0;
+            let spent = raw.flags & DATA_SPENT != 0;
+            Record::Data(Data { raw, written, spent })
         }
     })
 }

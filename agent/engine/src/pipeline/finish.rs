@@ -34,6 +34,9 @@ impl Engine {
         out: &mut Vec<Output>,
     ) {
         self.tell_started(id, noticed_ns, out);
+        if let Some(serial) = self.connections.request(id).map(|r| r.serial) {
+            self.count_unanswered((id, serial), outcome.end_ns);
+        }
         let Some(mut request) = self.connections.take(id) else {
             return;
         };

@@ -14,7 +14,7 @@ pub(crate) use target::target;
 use whyslow_abi::{
     connection::{ConnectionState, RESPONSE_HEAD},
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, PIECE_PAYLOAD,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DataRecord, EndReason, EndRecord, PIECE_PAYLOAD,
         PieceRecord, RecordKind,
     },
 };
@@ -75,6 +75,7 @@ impl Redactor {
             Ok(RecordKind::Begin) => size_of::<BeginRecord>(),
             Ok(RecordKind::Piece) => size_of::<PieceRecord>(),
             Ok(RecordKind::End) => size_of::<EndRecord>(),
+            Ok(RecordKind::Data) => size_of::<DataRecord>(),
             Ok(RecordKind::Lifecycle | RecordKind::Signal) => return,
             Err(_) => 0,
         };
@@ -88,6 +89,7 @@ impl Redactor {
             Ok(decode::Record::Begin(begin)) => self.begin(&begin, record),
             Ok(decode::Record::Piece(piece)) => self.piece(&piece, record),
             Ok(decode::Record::End(end)) => self.end(&end, record),
+            Ok(decode::Record::Data(_)) => blank_data(record),
             Ok(_) => {}
             Err(_) => record[32..].fill(0),
         }
@@ -203,6 +205,12 @@ fn redact_tail(tail: &mut [u8]) {
             *byte = b'*';
         }
     }
+}
+
+/// Statements and answers hold secrets anywhere: nothing of them is kept.
+fn blank_data(record: &mut [u8]) {
+    record[offset_of!(DataRecord, front_len)..][..8].fill(0);
+    record[offset_of!(DataRecord, front)..].fill(0);
 }
 
 #[cfg(test)]

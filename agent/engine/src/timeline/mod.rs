@@ -9,6 +9,7 @@ pub(crate) mod polls;
 pub(crate) mod processes;
 pub(crate) mod request;
 pub(crate) mod sequence;
+pub(crate) mod servers;
 pub(crate) mod signals;
 pub(crate) mod threads;
 

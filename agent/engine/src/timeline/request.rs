@@ -6,6 +6,7 @@ use whyslow_abi::{connection::ConnectionState, totals::Totals};
 
 use super::ThreadKey;
 use crate::{
+    attribution::operations::Operations,
     output::{EndReason, RequestId, RequestStarted},
     protocol::{Protocol, SERVER_PROTOCOLS, body::BodyTracker},
 };
@@ -91,6 +92,9 @@ pub(crate) struct OpenRequest {
     /// Look-ups in a row that did not find it.
     pub(crate) missing: u8,
     pub(crate) loss: Vec<&'static str>,
+    pub(crate) operations: Operations,
+    /// Connections to servers that it used.
+    pub(crate) servers: Vec<u64>,
     /// Count of "ring full" reports at the begin.
     pub(crate) ring_full_epoch: u64,
 }
@@ -136,6 +140,8 @@ impl OpenRequest {
             ending: None,
             missing: 0,
             loss: Vec::new(),
+            operations: Operations::default(),
+            servers: Vec::new(),
             ring_full_epoch: 0,
         }
     }

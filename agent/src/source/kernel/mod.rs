@@ -53,6 +53,7 @@ pub struct KernelSource {
     connections: KernelHash<MapData, u64, ConnectionValue>,
     descriptors: KernelHash<MapData, u64, u64>,
     targets: KernelHash<MapData, u32, u32>,
+    uninteresting: KernelHash<MapData, u64, u8>,
     losses: PerCpuArray<MapData, u64>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     slots: SlotMap,
@@ -87,6 +88,7 @@ impl KernelSource {
             connections: take(&mut ebpf, "CONNECTIONS")?.try_into()?,
             descriptors: take(&mut ebpf, "DESCRIPTORS")?.try_into()?,
             targets: take(&mut ebpf, "TARGETS")?.try_into()?,
+            uninteresting: take(&mut ebpf, "UNINTERESTING")?.try_into()?,
             losses: take(&mut ebpf, "LOSSES")?.try_into()?,
             logger: EbpfLogger::init(&mut ebpf)
                 .inspect_err(|error| tracing::debug!("no log lines from the programs: {error}"))
@@ -287,6 +289,11 @@ impl Source for KernelSource {
                 let family = rules::family(*pid, &self.rules);
                 self.families.extend(&family.watch);
                 self.carry_out(&family)
+            }
+            Command::IgnoreServer { id } => {
+                self.uninteresting
+                    .insert(*id, 1, 0)
+                    .with_context(|| format!("leave socket {id} alone"))
             }
             Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),
         }

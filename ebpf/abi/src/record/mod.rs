@@ -4,7 +4,7 @@ use crate::{
     Plain,
     connection::ConnectionState,
     totals::Totals,
-    wait::{WAITS_KEPT, Wait},
+    wait::{WAIT_NAME, WAITS_KEPT, Wait},
 };
 
 crate::integer_enum! {
@@ -20,6 +20,8 @@ crate::integer_enum! {
         Lifecycle = 4 => "lifecycle",
         /// [`SignalRecord`].
         Signal = 5 => "signal",
+        /// [`DataRecord`]: bytes that a thread with a request exchanged with a server of its own.
+        Data = 6 => "data",
     }
 }
 
@@ -117,6 +119,57 @@ pub struct PieceRecord {
 
 // SAFETY: integers only, padding explicit.
 unsafe impl Plain for PieceRecord {}
+
+/// Bytes of the front of a transfer in one [`DataRecord`]; longer writes take several.
+pub const DATA_FRONT: usize = 512;
+/// Bytes of its end.
+pub const DATA_TAIL: usize = 64;
+/// Records that one write takes at the most.
+pub const DATA_PIECES: usize = 8;
+/// Data records of one request at the most.
+pub const DATA_BUDGET: u32 = 8192;
+
+/// Bit of [`DataRecord::flags`]: the thread wrote; else it read.
+pub const DATA_WRITTEN: u32 = 1;
+/// Bit of [`DataRecord::flags`]: no more are shipped for this request.
+pub const DATA_SPENT: u32 = 2;
+
+/// Bytes exchanged with a server that the process connected to, while a request was open on the thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct DataRecord {
+    /// Front; the time is the return of the system call.
+    pub header: RecordHeader,
+    /// Inode number of the socket to the server.
+    pub peer: u64,
+    /// Inode number of the socket that the thread's request came from.
+    pub connection: u64,
+    /// Number of the request on that.
+    pub request: u32,
+    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`.
+    pub flags: u32,
+    /// Bytes that this record stands for.
+    pub len: u32,
+    /// Bytes of `front` in use.
+    pub front_len: u32,
+    /// Bytes of `tail` in use.
+    pub tail_len: u32,
+    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    pub family: u16,
+    /// Port of the server, network byte order.
+    pub port_be: u16,
+    /// Address of the server as in memory; IPv4 in the first 4 bytes.
+    pub address: [u8; 16],
+    /// Path of a unix socket (may begin with NUL: abstract).
+    pub name: [u8; WAIT_NAME],
+    /// First bytes.
+    pub front: [u8; DATA_FRONT],
+    /// Last bytes, where `front` does not reach them.
+    pub tail: [u8; DATA_TAIL],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for DataRecord {}
 
 crate::integer_enum! {
     /// Why an [`EndRecord`] was shipped.
@@ -248,5 +301,7 @@ const _: () = assert!(size_of::<RecordHeader>() == 32);
 const _: () =
     assert!(size_of::<BeginRecord>() == 32 + 48 + size_of::<Totals>() + 8 + BEGIN_PAYLOAD);
 const _: () = assert!(size_of::<PieceRecord>() == 32 + 24 + PIECE_PAYLOAD);
+const _: () =
+    assert!(size_of::<DataRecord>() == 32 + 16 + 24 + 16 + WAIT_NAME + DATA_FRONT + DATA_TAIL);
 const _: () = assert!(size_of::<SignalRecord>() == 32 + 24 + 16);
 const _: () = assert!(size_of::<LifecycleRecord>() == 32 + 48 + size_of::<Totals>());
