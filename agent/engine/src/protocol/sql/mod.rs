@@ -1,0 +1,155 @@
+//! SQL text to its *shape*: what is left when literals are removed, so that two executions of the same
+//! statement look the same and no user's data leaves the process.
+//!
+//! Not a parser: it knows tokens, not grammar, and accepts what no server would. What must stay true: a
+//! byte of a literal or a comment never gets into a shape, wherever the text was cut; work is linear in
+//! the text; a shape has at most [`SHAPE_LIMIT`] bytes.
+//!
+//! Keywords and identifiers stay as written, white space and comments become one blank, literals and
+//! parameters become `?`. `IN (?, ?)` becomes `IN (...)`, `ARRAY[?, ?]` becomes `ARRAY[...]`, rows after
+//! `VALUES` become one `VALUES (...)`. A shape that is not the whole statement ends in `...`.
+
+mod lexer;
+mod shaper;
+#[cfg(test)]
+mod tests;
+
+use super::client::SHAPE_LIMIT;
+use lexer::{Lexer, Token};
+use shaper::Shaper;
+
+/// Most statements that one text is split into; those behind are not told.
+pub(crate) const STATEMENT_LIMIT: usize = 128;
+
+/// Which SQL it is, as far as its tokens differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    kind: Kind,
+    /// A backslash in a plain string literal takes the next byte with it.
+    backslash: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    PostgreSql,
+    MySql,
+    Sqlite,
+}
+
+impl Dialect {
+    /// `"name"`, nested comments, `$tag$text$tag$`, `E'text'`.
+    pub(crate) const POSTGRESQL: Self = Self {
+        kind: Kind::PostgreSql,
+        backslash: false,
+    };
+    /// MySQL and MariaDB: `` `name` ``, `"text"`, `#` comments, backslashes, `/*!` code.
+    pub(crate) const MYSQL: Self = Self {
+        kind: Kind::MySql,
+        backslash: true,
+    };
+    /// `"name"`, `` `name` ``, `[name]`.
+    pub(crate) const SQLITE: Self = Self {
+        kind: Kind::Sqlite,
+        backslash: false,
+    };
+
+    /// The same dialect where the server told otherwise about backslashes: PostgreSQL's
+    /// `standard_conforming_strings = off`, MySQL's `NO_BACKSLASH_ESCAPES`.
+    pub(crate) const fn with_backslash(self, backslash: bool) -> Self {
+        Self { backslash, ..self }
+    }
+}
+
+/// Shape of `text` as a whole; semicolons at its end are dropped. `complete`: `text` is all that was sent.
+pub(crate) fn shape(dialect: Dialect, text: &[u8], complete: bool) -> String {
+    let mut shaper = Shaper::default();
+    let mut cut = !complete;
+    for token in Lexer::new(dialect, text, complete) {
+        if token == Token::Cut {
+            cut = true;
+            break;
+        }
+        shaper.take(token);
+        if shaper.is_full() {
+            break;
+        }
+    }
+    shaper.finish(cut)
+}
+
+/// Shapes of the statements that `text` consists of, empty ones left out, at most [`STATEMENT_LIMIT`]. A
+/// semicolon within parentheses or within the body of a routine ends no statement.
+pub(crate) fn statements(dialect: Dialect, text: &[u8], complete: bool) -> Vec<String> {
+    let mut shapes = Vec::new();
+    let mut shaper = Shaper::default();
+    let mut nesting = Nesting::default();
+    let mut cut = !complete;
+    for token in Lexer::new(dialect, text, complete) {
+        if token == Token::Cut {
+            cut = true;
+            break;
+        }
+        if token == Token::Other(b";") && nesting.is_top() {
+            let shape = std::mem::take(&mut shaper).finish(false);
+            nesting = Nesting::default();
+            if !shape.is_empty() {
+                shapes.push(shape);
+            }
+            if shapes.len() == STATEMENT_LIMIT {
+                return shapes;
+            }
+            continue;
+        }
+        nesting.take(token, dialect);
+        shaper.take(token);
+    }
+    if !shaper.is_empty() || (cut && shapes.is_empty()) {
+        shapes.push(shaper.finish(cut));
+    }
+    shapes
+}
+
+/// How deep in a statement a token is. The rule for the bodies of routines (`CREATE FUNCTION .. BEGIN
+/// ATOMIC ..; END`) is the one of psql, `src/fe_utils/psqlscan.l`.
+#[derive(Debug, Default)]
+struct Nesting {
+    parentheses: u32,
+    begins: u32,
+    words: u32,
+    creates: bool,
+    routine: bool,
+}
+
+impl Nesting {
+    fn is_top(&self) -> bool {
+        self.parentheses == 0 && self.begins == 0
+    }
+
+    fn take(&mut self, token: Token<'_>, dialect: Dialect) {
+        match token {
+            Token::Other(b"(") => self.parentheses += 1,
+            Token::Other(b")") => self.parentheses = self.parentheses.saturating_sub(1),
+            Token::Word(word) if self.parentheses == 0 => self.word(word, dialect),
+            _ => {}
+        }
+    }
+
+    fn word(&mut self, word: &[u8], dialect: Dialect) {
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        self.words = self.words.saturating_add(1);
+        if self.words == 1 {
+            self.creates = is("create");
+        }
+        if !self.creates {
+            return;
+        }
+        if is("function") || is("procedure") || is("trigger") || is("event") {
+            self.routine = true;
+        } else if self.routine && (is("begin") || (self.begins > 0 && is("case"))) {
+            self.begins += 1;
+        } else if is("end") && dialect.kind != Kind::MySql {
+            // MySQL has END IF and END LOOP too: there, the rest of the text is the body.
+            self.begins = self.begins.saturating_sub(1);
+        }
+    }
+}
