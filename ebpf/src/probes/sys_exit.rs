@@ -15,7 +15,7 @@ use crate::{
     arch::{LISTEN, RECVFROM, SyscallRegisters},
     classify,
     connection::{self, Transfer},
-    data,
+    data::{Exchange, exchange_data},
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, DISCOVER, SELF_TGID, Task, current_task},
@@ -249,9 +249,28 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    let accepted = walked.kind == DescriptorKind::Accepted;
-    let asks = walked.kind == DescriptorKind::Upstream && result > 0;
-    if (accepted || asks) && !peeks(registers.number(), registers) {
+    if result > 0
+        && walked.kind == DescriptorKind::Upstream
+        && !peeks(registers.number(), registers)
+    {
+        let span = payload::span(kind, registers, result as u64);
+        let exchange = Exchange {
+            inode: walked.inode,
+            sock: walked.sock,
+            now: clock(),
+            len: result as u64,
+            start: span.start,
+            first_len: span.first_len,
+            end: span.end,
+            family: u32::from(walked.family),
+            writes: u32::from(!reads),
+        };
+        write_begin(slot);
+        exchange_data(slot, &raw const exchange);
+        write_end(slot);
+        return;
+    }
+    if walked.kind == DescriptorKind::Accepted && !peeks(registers.number(), registers) {
         let now = clock();
         let len = if result > 0 { result as u64 } else { 0 };
         let transfer = Transfer {
@@ -262,9 +281,7 @@ fn transferred(
             span: payload::span(kind, registers, len),
         };
         write_begin(slot);
-        if asks {
-            data::on_transfer(slot, &transfer, !reads, now);
-        } else if reads {
+        if reads {
             connection::on_read(slot, &transfer, now);
         } else {
             connection::on_write(slot, &transfer, now);
