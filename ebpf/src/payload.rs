@@ -29,6 +29,7 @@ pub fn read_user<T: Copy + Default>(address: u64) -> Option<T> {
 
 /// Where the bytes of a finished transfer lie. The last part is only known for few buffers.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Span {
     /// Address of the first byte; 0: not known.
     pub start: u64,
@@ -49,48 +50,51 @@ impl Span {
 /// The span of a transfer of `len` bytes.
 #[inline(always)]
 pub fn span(kind: u8, registers: SyscallRegisters, len: u64) -> Span {
+    let mut span = Span::UNKNOWN;
+    find_span(kind, registers.arg1(), registers.arg2(), len, &raw mut span);
+    span
+}
+
+/// Fills `span` for a call of this kind with these second and third arguments. A function of its own for
+/// the verifier too, which looks at it once and not on each way that leads here. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_span(kind: u8, second: u64, third: u64, len: u64, span: *mut Span) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let Some(span) = (unsafe { span.as_mut() }) else {
+        return 0;
+    };
     if kind == SyscallKind::Read as u8 || kind == SyscallKind::Write as u8 {
-        let start = registers.arg1();
-        return Span {
-            start,
-            first_len: len,
-            end: start + len,
-        };
-    }
-    if kind == SyscallKind::ReadVector as u8 || kind == SyscallKind::WriteVector as u8 {
-        return vector_span(registers.arg1(), registers.arg2(), len);
-    }
-    if kind == SyscallKind::ReceiveMessage as u8 || kind == SyscallKind::SendMessage as u8 {
+        span.start = second;
+        span.first_len = len;
+        span.end = second + len;
+    } else if kind == SyscallKind::ReadVector as u8 || kind == SyscallKind::WriteVector as u8 {
+        vector_span(second, third, len, span);
+    } else if kind == SyscallKind::ReceiveMessage as u8 || kind == SyscallKind::SendMessage as u8 {
         // struct user_msghdr: name, namelen, iov at 16, iovlen at 24.
-        let message = registers.arg1();
-        let (Some(vector), Some(count)) = (
-            read_user::<u64>(message + 16),
-            read_user::<u64>(message + 24),
-        ) else {
-            return Span::UNKNOWN;
-        };
-        return vector_span(vector, count, len);
+        let vector = read_user::<u64>(second + 16);
+        let count = read_user::<u64>(second + 24);
+        if let (Some(vector), Some(count)) = (vector, count) {
+            vector_span(vector, count, len, span);
+        }
     }
-    Span::UNKNOWN
+    0
 }
 
 /// Two words: base and length.
 type IoVector = [u64; 2];
 
 #[inline(always)]
-fn vector_span(vector: u64, count: u64, len: u64) -> Span {
+fn vector_span(vector: u64, count: u64, len: u64, span: &mut Span) {
     let Some(first) = read_user::<IoVector>(vector) else {
-        return Span::UNKNOWN;
+        return;
     };
     let first_len = if first[1] < len { first[1] } else { len };
-    let mut span = Span {
-        start: first[0],
-        first_len,
-        end: 0,
-    };
+    span.start = first[0];
+    span.first_len = first_len;
     if first_len == len {
         span.end = first[0] + len;
-        return span;
+        return;
     }
     // The end is where the last part of the data lies, provided that everything was transferred.
     let mut left = len - first_len;
@@ -109,7 +113,6 @@ fn vector_span(vector: u64, count: u64, len: u64) -> Span {
         left -= part[1];
         index += 1;
     }
-    span
 }
 
 /// First eight bytes, as in memory.
