@@ -6,6 +6,7 @@
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod http;
+pub(crate) mod redis;
 pub(crate) mod sql;
 
 use std::fmt::Debug;
