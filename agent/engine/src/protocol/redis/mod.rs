@@ -167,13 +167,15 @@ impl Session for RedisSession {
         self.doubt = false;
         self.told = false;
         let (mut front, mut gap, mut tail) = parts(&chunk);
-        while let Some(command) = self.commands.next(&mut front) {
-            self.command(command, found);
-        }
-        while let Some(command) = self.commands.skip(&mut gap) {
-            self.command(command, found);
-        }
-        while let Some(command) = self.commands.next(&mut tail) {
+        while !self.stopped {
+            let Some(command) = self
+                .commands
+                .next(&mut front)
+                .or_else(|| self.commands.skip(&mut gap))
+                .or_else(|| self.commands.next(&mut tail))
+            else {
+                return;
+            };
             self.command(command, found);
         }
     }
@@ -208,9 +210,6 @@ fn resumes(front: &[u8]) -> bool {
 
 impl RedisSession {
     fn command(&mut self, command: command::Found, found: &mut Vec<Finding>) {
-        if self.stopped {
-            return;
-        }
         match command {
             command::Found::Command { shape, meaning } => {
                 found.push(Finding::Asked { shape });
