@@ -1,0 +1,109 @@
+//! Operations that are open, by the ReadyForQuery that ends them.
+
+use std::collections::VecDeque;
+
+/// ReadyForQuery messages that may be expected at a time.
+const GROUPS: usize = 4_096;
+
+/// What one ReadyForQuery ends: a Query, a FunctionCall, or all up to a Sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Group {
+    /// Operations without an answer.
+    pub(super) open: u32,
+    /// One failed: the server skips the rest.
+    pub(super) failed: bool,
+    /// It is a Query, which has no Sync.
+    simple: bool,
+}
+
+/// Groups in the order in which they are answered.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    closed: VecDeque<Group>,
+    /// No Sync was written yet.
+    last: Group,
+}
+
+impl Pending {
+    /// A Query or a FunctionCall with so many operations; `false`: too many are pending.
+    pub(super) fn query(&mut self, operations: u32) -> bool {
+        self.close(Group {
+            open: operations,
+            failed: false,
+            simple: true,
+        })
+    }
+
+    /// An Execute.
+    pub(super) fn execute(&mut self) {
+        self.last.open = self.last.open.saturating_add(1);
+    }
+
+    /// A Sync; `false`: too many are pending.
+    pub(super) fn sync(&mut self) -> bool {
+        let group = std::mem::take(&mut self.last);
+        self.close(group)
+    }
+
+    fn close(&mut self, group: Group) -> bool {
+        if self.closed.len() >= GROUPS {
+            return false;
+        }
+        self.closed.push_back(group);
+        true
+    }
+
+    /// An operation is answered; `false`: none is open.
+    pub(super) fn answer(&mut self) -> bool {
+        let group = self.front();
+        let any = group.open > 0;
+        group.open = group.open.saturating_sub(1);
+        any
+    }
+
+    /// The server skips the rest of what it is at.
+    pub(super) fn fail(&mut self) {
+        self.front().failed = true;
+    }
+
+    /// The server is ready; returns what is over.
+    pub(super) fn ready(&mut self) -> Group {
+        match self.closed.pop_front() {
+            Some(group) => group,
+            // The Sync was missed.
+            None => std::mem::take(&mut self.last),
+        }
+    }
+
+    /// The server waits for data to copy. A Sync that was sent ahead with the Execute gets no answer:
+    /// the server passes over it until the data ends.
+    pub(super) fn copy_in(&mut self) {
+        let Some(front) = self.closed.front().copied() else {
+            return;
+        };
+        if front.simple {
+            return;
+        }
+        self.closed.pop_front();
+        let next = match self.closed.front_mut() {
+            Some(next) => next,
+            None => &mut self.last,
+        };
+        next.open = next.open.saturating_add(front.open);
+        next.failed |= front.failed;
+    }
+
+    /// All that is open, as one; nothing is afterwards.
+    pub(super) fn clear(&mut self) -> Vec<Group> {
+        let mut groups: Vec<_> = std::mem::take(&mut self.closed).into();
+        groups.push(std::mem::take(&mut self.last));
+        groups
+    }
+
+    fn front(&mut self) -> &mut Group {
+        match self.closed.front_mut() {
+            Some(group) => group,
+            None => &mut self.last,
+        }
+    }
+}
