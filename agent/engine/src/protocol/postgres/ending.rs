@@ -13,6 +13,8 @@ pub(super) struct Ready {
     pub(super) rows: u64,
     /// The last operation failed.
     pub(super) failed: bool,
+    /// The last operation is known to have ended well.
+    pub(super) completed: bool,
 }
 
 /// Reads the end of what a server wrote; `None`: it is no ReadyForQuery.
@@ -30,11 +32,13 @@ pub(super) fn ready(end: &[u8]) -> Option<Ready> {
         return Some(Ready {
             rows: message::rows(tag),
             failed: false,
+            completed: true,
         });
     }
     Some(Ready {
         rows: 0,
         failed: status == b'E' || ends_in_error(before),
+        completed: false,
     })
 }
 

@@ -93,7 +93,12 @@ impl Pending {
         next.failed |= front.failed;
     }
 
-    /// All that is open, as one; nothing is afterwards.
+    /// No operation is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.open == 0 && self.closed.iter().all(|group| group.open == 0)
+    }
+
+    /// All groups; none is pending afterwards.
     pub(super) fn clear(&mut self) -> Vec<Group> {
         let mut groups: Vec<_> = std::mem::take(&mut self.closed).into();
         groups.push(std::mem::take(&mut self.last));

@@ -233,6 +233,10 @@ impl PostgresSession {
             self.end.clear();
             self.ready = true;
             self.idle = true;
+            if ready.completed && self.pending.is_empty() && !self.client_lost {
+                // It was asked for where nothing was captured.
+                Self::missed(found);
+            }
             self.answer_all(ready.rows, ready.failed, found);
         }
     }

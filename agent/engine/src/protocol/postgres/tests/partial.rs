@@ -333,6 +333,15 @@ fn a_pipeline_that_was_not_captured_is_missed() {
 }
 
 #[test]
+fn an_answer_to_nothing_is_a_missed_operation() {
+    let read = [many_rows(), done("SELECT 100"), ready()].concat();
+    assert_eq!(
+        captured(&[&[Server(read)][..], &next()].concat()),
+        [Finding::Missed, asked("select ?"), rows(1)]
+    );
+}
+
+#[test]
 fn a_lost_client_is_found_after_a_ready() {
     // The write goes on in the next one, so its end tells nothing.
     let texts = ["x".repeat(700), "y".repeat(100)];
