@@ -43,6 +43,8 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
     globals.push((global::SELF_TGID, u64::from(std::process::id())));
     globals.push((global::DISCOVER, u64::from(!options.rules.is_closed())));
     globals.push((global::WAIT_FLOOR_NS, options.wait_floor_ns));
+    let references = types.offset("file", "f_ref");
+    globals.push((global::FILE_ONE_REFERENCE, u64::from(references.is_none())));
     globals.push((
         global::PREV_STATE_ARGUMENT,
         previous_state_argument(&types)?,
@@ -137,10 +139,14 @@ fn offsets(types: &KernelTypes, features: &mut Vec<Feature>) -> anyhow::Result<G
     let mut globals = Globals::new();
     for field in FIELDS {
         let offset = types.offset(field.structure, field.path).or_else(|| {
-            // Linux before 5.14 has `state` where later ones have `__state`.
-            (field.path == "__state")
-                .then(|| types.offset(field.structure, "state"))
-                .flatten()
+            // Linux before 5.14 has `state` where later ones have `__state`, before 6.13 `f_count`
+            // where later ones have `f_ref`.
+            let older = match field.path {
+                "__state" => "state",
+                "f_ref" => "f_count",
+                _ => return None,
+            };
+            types.offset(field.structure, older)
         });
         match offset {
             Some(offset) => globals.push((field.global, offset)),
