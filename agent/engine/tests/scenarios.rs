@@ -144,6 +144,8 @@ struct Run {
     redactor: Option<Redactor>,
     outputs: Vec<Output>,
     late: Vec<Vec<u8>>,
+    /// What the outside finds behind every descriptor that it is asked for.
+    path: Option<String>,
 }
 
 fn ms(ms: f64) -> u64 {
@@ -167,6 +169,7 @@ impl Run {
             redactor: redact.then(Redactor::new),
             outputs: Vec::new(),
             late: Vec::new(),
+            path: None,
         }
     }
 
@@ -179,7 +182,10 @@ impl Run {
         let id = step.connection;
         let known_fd = self.kernel.connections.get(&id).map(|c| c.fd);
         let fd = step.fd.or(known_fd).unwrap_or(id as i32 + 10);
-        if !matches!(step.action.as_str(), "tick" | "losses" | "kill" | "garbage") {
+        if !matches!(
+            step.action.as_str(),
+            "tick" | "losses" | "kill" | "garbage" | "path"
+        ) {
             self.kernel.advance(tid, step.pid, now, &step.spent);
         }
         let kernel = &mut self.kernel;
@@ -200,6 +206,7 @@ impl Run {
             "kill" => kernel.signal(step.sender, step.pid, step.code as i32, now),
             "losses" => self.input(Input::Losses(step.counters.clone())),
             "garbage" => self.input(Input::Record(bytes.to_vec())),
+            "path" => self.path = Some(data),
             "tick" => self.input(Input::Tick { now_ns: now }),
             other => panic!("unknown step {other}"),
         }
@@ -270,7 +277,7 @@ impl Run {
                     pid: *pid,
                     fd: *fd,
                     inode: *inode,
-                    path: Some(format!("/srv/data/{inode}")),
+                    path: self.path.clone(),
                 }),
                 _ => None,
             };
