@@ -16,8 +16,12 @@ const AF_INET6: u16 = 10;
 /// A wait on a file at least this long is worth looking its path up.
 pub(crate) const PATH_FLOOR_NS: u64 = 10_000_000;
 
-/// Address of a peer, as text. `address`: as in memory; IPv4 in its first 4 bytes.
+/// Address of a peer, as text; empty: not known. `address`: as in memory; IPv4 in its first 4 bytes.
+/// No peer has port 0: a socket that is not connected (UDP) has.
 pub(crate) fn peer(family: u16, address: [u8; 16], port_be: u16) -> String {
+    if port_be == 0 && family != AF_UNIX {
+        return String::new();
+    }
     let ip = match family {
         AF_INET => {
             let [a, b, c, d, ..] = address;
@@ -136,6 +140,12 @@ mod tests {
         assert_eq!(target(&it), Target::Peer("10.0.0.2:5432".to_owned()));
         it.family = 77;
         assert_eq!(target(&it), Target::Unknown);
+        for family in [AF_INET, AF_INET6] {
+            it = wait(WaitTargetKind::Peer);
+            (it.family, it.port_be, it.a, it.b) = (family, 0, 0, 0);
+            assert_eq!(target(&it), Target::Unknown, "not connected");
+        }
+        assert_eq!(peer(AF_UNIX, [0; 16], 0), "unix:");
     }
 
     #[test]
