@@ -39,6 +39,8 @@ pub struct RoutesView {
     pub routes: Vec<Route>,
     /// Routes folded into `(other)` because the table is bounded.
     pub folded: u64,
+    /// `folded` is at its limit: there may be more.
+    pub folded_more: bool,
     /// Window covered, seconds: shorter than asked for when the agent is younger.
     pub window_s: f64,
 }
