@@ -1,6 +1,7 @@
 //! Takes secrets out of raw inputs, in place: lengths and the engine's results stay the same.
 //!
-//! Query values become `?`, values of headers that the engine does not use and bodies become `*`.
+//! Query values become `?`; user information, values of path parameters and of headers that the
+//! engine does not use, and bodies become `*`.
 //! A head may be cut anywhere between records: state is kept per connection, and what cannot be
 //! placed is blanked. Bytes behind the used part of a payload are zeroed.
 

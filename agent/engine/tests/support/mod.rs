@@ -63,7 +63,8 @@ fn looks_like_request(bytes: &[u8]) -> bool {
     })
 }
 
-fn account(name: &str) -> Account {
+/// The account of this name.
+pub(crate) fn account(name: &str) -> Account {
     *Account::ALL
         .iter()
         .find(|account| account.name() == name)

@@ -293,6 +293,19 @@ fn no_escape_of_a_stranger_gets_through() {
 }
 
 #[test]
+fn folded_routes_are_told_with_where_their_count_ends() {
+    let mut many = snapshot();
+    many.routes.folded = 8_192;
+    let mut model = model_of(many.clone());
+    press(&mut model, "2");
+    assert!(screen(&mut model, (120, 40)).contains(" · 8192 folded into (other)"));
+    many.routes.folded_more = true;
+    let mut model = model_of(many);
+    press(&mut model, "2");
+    assert!(screen(&mut model, (120, 40)).contains(" · >= 8192 folded into (other)"));
+}
+
+#[test]
 fn once_as_text() {
     compare("once_100.txt", &script::text(&model(), 100));
     compare(

@@ -163,7 +163,13 @@ fn window(model: &Model, columns: u16) -> String {
     };
     let mut text = format!(" · last {:.0} s", snapshot.routes.window_s);
     if snapshot.routes.folded > 0 {
-        text += &format!(" · {} folded into (other)", snapshot.routes.folded);
+        let least = if snapshot.routes.folded_more {
+            ">= "
+        } else {
+            ""
+        };
+        let folded = snapshot.routes.folded;
+        text += &format!(" · {least}{folded} folded into (other)");
     }
     text
 }
