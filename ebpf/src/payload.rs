@@ -189,7 +189,8 @@ pub extern "C" fn begins_request(start: u64, len: u64) -> i32 {
         return 0;
     }
     // Servers are asked to let an empty line before a request pass (RFC 9112, 2.2).
-    let empty = if len > 2 && read_user::<u16>(start) == Some(u16::from_ne_bytes(*b"\r\n")) {
+    let front = read_user_or_zero::<u16>(start);
+    let empty = if len > 2 && front == u16::from_ne_bytes(*b"\r\n") {
         2
     } else {
         0

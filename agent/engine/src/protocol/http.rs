@@ -12,6 +12,7 @@ pub(crate) struct Http1;
 
 impl Protocol for Http1 {
     fn recognise(&self, bytes: &[u8]) -> Recognised {
+        let bytes = &bytes[empty_lines(bytes)..];
         let window = &bytes[..bytes.len().min(METHOD_LIMIT + 1)];
         let Some(method_end) = window.iter().position(|b| !is_method_byte(*b)) else {
             return if bytes.len() > METHOD_LIMIT {
@@ -36,11 +37,12 @@ impl Protocol for Http1 {
     }
 
     fn head_end(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        head_end(bytes, from)
+        let empty = empty_lines(bytes);
+        head_end(&bytes[empty..], from.saturating_sub(empty)).map(|end| end + empty)
     }
 
     fn request<'a>(&self, head: &'a [u8], complete: bool) -> RequestHead<'a> {
-        let mut lines = Lines::new(head);
+        let mut lines = Lines::new(&head[empty_lines(head)..]);
         let line = lines.next().unwrap_or_default();
         let (method, target) = match split_request_line(line) {
             Some((method, target, version)) if is_version_1(version) => (method, target),
@@ -241,6 +243,14 @@ pub(crate) fn status_line(bytes: &[u8]) -> Option<u16> {
     )
 }
 
+/// Bytes of empty lines in front of a request, which servers let pass (RFC 9112, 2.2).
+fn empty_lines(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count()
+}
+
 /// Length of the head at the front of `bytes`: up to and with its empty line.
 pub(crate) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from.saturating_sub(3);
@@ -272,6 +282,20 @@ mod tests {
 
     const HEAD: &[u8] = b"POST /a/b?x=1 HTTP/1.1\r\nHost: h:80\r\nContent-Length: 12\r\n\
         traceParent: 00-ab\r\nX-Request-ID:  r1 \r\nCookie: s\r\n\r\n";
+
+    #[test]
+    fn empty_lines_in_front_are_let_pass() {
+        let head = b"\r\n\r\nMOVE /a HTTP/1.1\r\nHost: h\r\n\r\nrest";
+        assert_eq!(Http1.recognise(head), Recognised::Yes);
+        assert_eq!(Http1.recognise(b"\r\n"), Recognised::Undecided);
+        assert_eq!(Http1.head_end(head, 0), Some(head.len() - 4));
+        assert_eq!(Http1.head_end(&head[..head.len() - 6], 3), None);
+        let request = Http1.request(&head[..head.len() - 4], true);
+        assert_eq!(
+            (request.method, request.target, request.host),
+            (&b"MOVE"[..], &b"/a"[..], &b"h"[..])
+        );
+    }
 
     #[test]
     fn reads_a_request() {
@@ -313,7 +337,6 @@ mod tests {
             b"GETTTTTTTTTTTTTTTTTTTTTTTTTTTTTT",
             b"HTTP/1.1 200 OK\r\n",
             b"GET\r\n",
-            b"\r\n",
         ] {
             assert_eq!(Http1.recognise(bytes), Recognised::No, "{bytes:?}");
         }
