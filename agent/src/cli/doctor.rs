@@ -144,14 +144,16 @@ fn agent(context: &Context) -> anyhow::Result<Feature> {
     let target = Target::of(context)?;
     let token = connect::token(context, &target)?;
     let info = runtime()?.block_on(async {
+        let target = target.find()?;
         let mut client = connect::client(&target, token.as_ref()).await?;
         client
             .info(whyslow_proto::v1::InfoRequest {})
             .await
             .map_err(|status| connect::call_error(&target, &status))
+            .map(|info| (target, info))
     });
     Ok(match info {
-        Ok(info) => {
+        Ok((target, info)) => {
             let version = info.into_inner().status.unwrap_or_default().version;
             feature(
                 "agent",

@@ -6,6 +6,8 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::sink::grpc::socket;
+
 mod agent;
 mod connect;
 mod doctor;
@@ -45,7 +47,8 @@ struct Cli {
 #[command(next_help_heading = "Global options")]
 struct GlobalArgs {
     /// Unix socket of the agent [default: /run/whyslow/agent.sock as root, else
-    /// $XDG_RUNTIME_DIR/whyslow/agent.sock]
+    /// $XDG_RUNTIME_DIR/whyslow/agent.sock (/tmp/whyslow-UID/agent.sock without that variable);
+    /// when no agent answers there, clients ask the one on /run/whyslow/agent.sock]
     #[arg(long, global = true, value_name = "PATH", env = "WHYSLOW_SOCKET")]
     socket: Option<PathBuf>,
     /// Agent to ask over TCP instead of a socket
@@ -129,13 +132,24 @@ struct Context {
 }
 
 impl Context {
-    /// The agent's socket: flag or environment, file, default.
+    /// Where to serve: flag or environment, file, default.
     fn socket(&self) -> PathBuf {
+        self.chosen_socket().unwrap_or_else(socket::default_path)
+    }
+
+    /// Where to look for an agent, in this order.
+    fn sockets(&self) -> Vec<PathBuf> {
+        match self.chosen_socket() {
+            Some(path) => vec![path],
+            None => socket::default_paths(),
+        }
+    }
+
+    fn chosen_socket(&self) -> Option<PathBuf> {
         self.global
             .socket
             .clone()
             .or_else(|| self.config.socket.clone())
-            .unwrap_or_else(crate::sink::grpc::socket::default_path)
     }
 
     /// The file with the token: flag or environment, file.

@@ -7,7 +7,7 @@ use whyslow_top::{Connector, Options, Pane};
 
 use super::{
     Context,
-    connect::{self, Target, socket_error},
+    connect::{self, Absent, Target},
     duration, host_args,
     host_args::HostArgs,
 };
@@ -77,21 +77,22 @@ pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
             anyhow::anyhow!("cannot start: {error}\nhint: is a resource limit reached?")
         })?;
     runtime.block_on(async {
-        let (target, embedded) = match missing_agent(&target) {
-            None => (target, None),
-            Some(error) if !host_args::is_privileged() => {
+        let (target, embedded) = match target.find() {
+            Ok(found) => (found, None),
+            Err(error) if !error.is::<Absent>() => return Err(error),
+            Err(error) if !host_args::is_privileged() => {
                 let text = format!("{error:#}");
                 let (reason, _) = text.split_once("\nhint: ").unwrap_or((&text, ""));
                 anyhow::bail!(
                     "{reason}\nhint: sudo whyslow top (starts one within), or sudo whyslow agent"
                 );
             }
-            Some(_) => {
+            Err(_) => {
                 eprintln!(
                     "whyslow: no agent answers on {target}: starting one within, for this view"
                 );
                 let embedded = Embedded::start(context, &args.host).await?;
-                (Target::Socket(embedded.socket()), Some(embedded))
+                (Target::Socket(vec![embedded.socket()]), Some(embedded))
             }
         };
         let label = if embedded.is_some() {
@@ -114,14 +115,6 @@ pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Why a local agent cannot be reached, when nobody is there at all.
-fn missing_agent(target: &Target) -> Option<anyhow::Error> {
-    match target {
-        Target::Socket(path) => socket_error(path),
-        Target::Tcp(_) => None,
-    }
-}
-
 /// An agent within this process, on a socket that only this user can reach.
 struct Embedded {
     folder: PrivateFolder,
@@ -136,6 +129,7 @@ impl Embedded {
         let folder = PrivateFolder::new()?;
         let bound = grpc::bind(Endpoints {
             socket: folder.socket(),
+            group: None,
             tcp: None,
         })
         .await?;

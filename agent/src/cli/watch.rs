@@ -57,10 +57,12 @@ pub(super) fn run(context: &Context, args: WatchArgs) -> anyhow::Result<()> {
             () = output_closed() => Ok(()),
             ended = async {
                 loop {
-                    let ended = match connect::client(&target, token.as_ref()).await {
-                        Ok(client) => follow(client, &target, &request, &mut printer).await,
-                        Err(error) => Err(error),
+                    let attempt = async {
+                        let target = target.find()?;
+                        let client = connect::client(&target, token.as_ref()).await?;
+                        follow(client, &target, &request, &mut printer).await
                     };
+                    let ended = attempt.await;
                     match ended {
                         Err(error) if args.reconnect && !error.is::<PrintEnd>() => {
                             let text = format!("{error:#}");
