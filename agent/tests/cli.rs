@@ -97,7 +97,9 @@ fn usage_errors_are_told_apart_from_failures() {
     ] {
         fails(&args, 2, part);
     }
-    fails(&["watch", "--socket", &nobody], 1, "no agent answers on");
+    for command in ["watch", "top"] {
+        fails(&[command, "--socket", &nobody], 1, "no agent answers on");
+    }
     let closed = "http://127.0.0.1:9";
     fails(&["watch", "--connect", closed], 1, "no agent answers on");
     for args in [

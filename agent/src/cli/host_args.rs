@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap::{ArgMatches, Args, parser::ValueSource};
 use whyslow_abi::thread::MAX_THREADS;
 use whyslow_engine::input::Settings;
 
@@ -112,6 +112,16 @@ pub(super) struct HostArgs {
     /// Bytes of the ring buffer; a power of two, at least 4096
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     ring_bytes: Option<u32>,
+}
+
+/// Names of those options of [`HostArgs`] that the command line gives, in the order of the help.
+pub(super) fn given(matches: &ArgMatches) -> Vec<String> {
+    HostArgs::augment_args(clap::Command::new(""))
+        .get_arguments()
+        .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine))
+        .filter_map(|arg| arg.get_long())
+        .map(|name| format!("--{name}"))
+        .collect()
 }
 
 impl HostArgs {

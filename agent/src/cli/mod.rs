@@ -3,7 +3,7 @@
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::sink::grpc::socket;
@@ -78,8 +78,11 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches()
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
             // A closed pipe is no failure of `--help`.
@@ -87,7 +90,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match run(cli) {
+    match run(cli, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", report(&error));
@@ -106,7 +109,7 @@ fn usage(text: impl std::fmt::Display) -> anyhow::Error {
     Usage(text.to_string()).into()
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let config = crate::config::Config::load(cli.global.config.as_deref())?;
     let log = cli.global.log.clone().or_else(|| config.log.clone());
     start_log(log.as_deref(), &cli.command)?;
@@ -116,7 +119,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         Command::Agent(args) => agent::run(&context, args),
-        Command::Top(args) => top::run(&context, args),
+        Command::Top(args) => {
+            let of_agent = matches
+                .subcommand()
+                .map(|(_, matches)| host_args::given(matches));
+            top::run(&context, args, &of_agent.unwrap_or_default())
+        }
         Command::Watch(args) => watch::run(&context, args),
         Command::Record(args) => record::run(&context, args),
         Command::Replay(args) => replay::run(&context, args),
@@ -223,8 +231,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -254,6 +260,17 @@ mod tests {
             );
             assert!(command.get_about().is_some(), "{name} has no description");
         }
+    }
+
+    #[test]
+    fn the_options_of_the_agent_are_told_apart() {
+        let line = "whyslow top --once --port 8000,8001 --socket /a --max-threads 9 --show-query";
+        let matches = Cli::command().get_matches_from(line.split(' '));
+        let (_, top) = matches.subcommand().unwrap();
+        assert_eq!(
+            host_args::given(top),
+            ["--port", "--show-query", "--max-threads"]
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
 /// Show requests in flight, routes and workers, live
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    sudo whyslow top                      without an agent: one is started within\n  \
+    sudo whyslow top                      without an agent (and without --socket): one is started within\n  \
     whyslow top --connect http://HOST:7878 --token-file FILE\n  \
     whyslow top --once                    one snapshot as text\n  \
     whyslow top --once --json | jq .\n\n\
@@ -65,7 +65,8 @@ impl TopArgs {
     }
 }
 
-pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
+/// `of_agent`: the options on the command line that are those of an agent.
+pub(super) fn run(context: &Context, args: TopArgs, of_agent: &[String]) -> anyhow::Result<()> {
     let target = Target::of(context)?;
     let token = connect::token(context, &target)?;
     // The view must not hold up an agent within.
@@ -79,7 +80,10 @@ pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (target, embedded) = match target.find() {
             Ok(found) => (found, None),
-            Err(error) if !error.is::<Absent>() => return Err(error),
+            // An agent on a named socket is that agent and no other.
+            Err(error) if !error.is::<Absent>() || context.global.socket.is_some() => {
+                return Err(error);
+            }
             Err(error) if !host_args::is_privileged() => {
                 let text = format!("{error:#}");
                 let (reason, _) = text.split_once("\nhint: ").unwrap_or((&text, ""));
@@ -95,6 +99,12 @@ pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
                 (Target::Socket(vec![embedded.socket()]), Some(embedded))
             }
         };
+        if embedded.is_none() && !of_agent.is_empty() {
+            eprintln!(
+                "whyslow: not used: {}: an agent runs already, and has its own",
+                of_agent.join(", ")
+            );
+        }
         let label = if embedded.is_some() {
             "agent within".to_owned()
         } else {
