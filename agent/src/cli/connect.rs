@@ -205,22 +205,35 @@ pub(super) async fn client(target: &Target, token: Option<&Token>) -> anyhow::Re
     Ok(WhyslowClient::with_interceptor(channel, Authorize(value)))
 }
 
-/// What a failed call means to a user.
-pub(super) fn call_error(target: &Target, status: &Status) -> anyhow::Error {
+/// What a failed call means to a user, in every command. `answered`: an agent had answered before on
+/// the same connection.
+pub(super) fn call_error(target: &Target, status: &Status, answered: bool) -> anyhow::Error {
+    use std::error::Error as _;
+
     let message = status.message();
-    match status.code() {
-        tonic::Code::Unauthenticated => anyhow::anyhow!(
+    // What a server says has no source; what the connection says has one.
+    let broken = status.source().is_some();
+    match (status.code(), target) {
+        (tonic::Code::Unauthenticated, _) => anyhow::anyhow!(
             "the agent at {target} refused: {message}\nhint: --token-file FILE with the agent's token"
         ),
-        tonic::Code::InvalidArgument => {
+        (tonic::Code::InvalidArgument, _) => {
             anyhow::anyhow!("{message}\nhint: whyslow watch --help shows how to write it")
         }
-        tonic::Code::ResourceExhausted => anyhow::anyhow!("{message}\nhint: try again later"),
-        tonic::Code::Unimplemented => anyhow::anyhow!(
+        (tonic::Code::ResourceExhausted, _) => {
+            anyhow::anyhow!("{message}\nhint: try again later")
+        }
+        (tonic::Code::Unimplemented, _) => anyhow::anyhow!(
             "{target} is no agent of this version: {message}\nhint: compare whyslow --version on both sides"
         ),
+        (_, Target::Tcp(_)) if broken && !answered => anyhow::anyhow!(
+            "what answers on {target} is no agent: {message}\nhint: --connect takes the address that the agent has as --listen"
+        ),
+        (_, Target::Socket(_)) if broken && !answered => {
+            anyhow::anyhow!("what answers on {target} is no agent: {message}\nhint: check --socket")
+        }
         _ => anyhow::anyhow!(
-            "the agent at {target} was lost: {message}\nhint: --reconnect waits for it to come back"
+            "the agent at {target} was lost: {message}\nhint: whyslow watch --reconnect waits for it to come back"
         ),
     }
 }
@@ -280,5 +293,22 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_failed_call_in_words() {
+        let target = Target::Tcp("http://h:1".to_owned());
+        let text = |status: &Status, answered| call_error(&target, status, answered).to_string();
+        let wrong = text(&Status::unauthenticated("wrong token"), false);
+        assert!(wrong.starts_with("the agent at http://h:1 refused: wrong token\n"));
+
+        let broken = Status::from_error(Box::new(io::Error::other("http2 error")));
+        assert!(
+            text(&broken, false).contains("is no agent")
+                && text(&broken, false).contains("--listen")
+        );
+        assert!(text(&broken, true).contains("was lost"));
+        // A server that says so itself is one.
+        assert!(text(&Status::internal("stopping"), false).contains("was lost"));
     }
 }

@@ -162,7 +162,7 @@ fn agent(context: &Context) -> anyhow::Result<Feature> {
         client
             .info(whyslow_proto::v1::InfoRequest {})
             .await
-            .map_err(|status| connect::call_error(&target, &status))
+            .map_err(|status| connect::call_error(&target, &status, false))
             .map(|info| (target, info))
     });
     Ok(match info {

@@ -111,10 +111,12 @@ pub(super) fn run(context: &Context, args: TopArgs, of_agent: &[String]) -> anyh
             target.to_string()
         };
         let secret = token.map(|token| token.secret().to_owned());
+        let asked = target.clone();
         let connector = Connector::new(label, move || {
             let target = target.clone();
             async move { target.channel().await }
         })
+        .with_words(move |status, answered| connect::call_error(&asked, status, answered))
         .with_token(secret);
         let shown = whyslow_top::run(connector, args.options()).await;
         let ended = match embedded {

@@ -91,7 +91,7 @@ async fn follow<W: io::Write>(
     let mut events = client
         .subscribe(request.clone())
         .await
-        .map_err(|status| connect::call_error(target, &status))?
+        .map_err(|status| connect::call_error(target, &status, false))?
         .into_inner();
     loop {
         // Whatever is there is printed at once; when there is nothing more, it is flushed.
@@ -103,12 +103,12 @@ async fn follow<W: io::Write>(
                 events.message().await
             }
         };
-        match next.map_err(|status| connect::call_error(target, &status))? {
+        match next.map_err(|status| connect::call_error(target, &status, true))? {
             Some(event) => printer.print(&event)?,
             None => {
                 printer.flush()?;
                 anyhow::bail!(
-                    "the agent at {target} has stopped\nhint: --reconnect waits for it to come back"
+                    "the agent at {target} has stopped\nhint: whyslow watch --reconnect waits for it to come back"
                 );
             }
         }

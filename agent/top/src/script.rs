@@ -51,15 +51,12 @@ pub(crate) async fn once(connector: &Connector, options: &Options) -> anyhow::Re
 
 /// The state after the settling time.
 pub(crate) async fn settle(connector: &Connector, options: &Options) -> anyhow::Result<Model> {
-    let cannot = || format!("ask the agent ({})", clean(connector.label()));
     let begin = Instant::now();
     let end = begin + options.settle;
     let mut model = Model::new(connector.label(), options, Duration::ZERO);
-    let agent = Agent::connect(connector, options.window_s)
-        .await
-        .with_context(cannot)?;
+    let mut agent = Agent::connect(connector, options.window_s).await?;
     loop {
-        let snapshot = agent.poll().await.with_context(cannot)?;
+        let snapshot = agent.poll().await?;
         model.apply(Update::Snapshot(Box::new(snapshot)), begin.elapsed());
         let now = Instant::now();
         // A rate needs two answers, however slow the first one was.
@@ -91,7 +88,8 @@ pub(crate) async fn json_lines(connector: Connector, options: &Options) -> anyho
                 }
             }
             Some(Update::Lost(error)) => {
-                eprintln!("whyslow: agent lost, reconnecting: {}", clean(&error));
+                let line = error.lines().next().unwrap_or_default();
+                eprintln!("whyslow: agent lost, reconnecting: {}", clean(line));
             }
             None => break,
         }
