@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use tracing::info;
 
-use super::{Context, host_args, host_args::HostArgs, runtime, signals::Stop, usage};
+use super::{Context, host_args, host_args::HostArgs, runtime, signals::Stop, usage, value};
 use crate::{
     host,
     pipeline::{Pipeline, Timing},
@@ -23,7 +23,7 @@ use crate::{
     behind: its programs leave the kernel with it, however it ends.")]
 pub(super) struct AgentArgs {
     /// Serve on this TCP address as well; needs --token-file
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = value::address)]
     listen: Option<SocketAddr>,
     /// Give the socket to this group, by name or number: its members may connect (mode 0660)
     #[arg(long, value_name = "GROUP")]

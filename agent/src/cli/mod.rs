@@ -18,6 +18,7 @@ mod record;
 mod replay;
 mod signals;
 mod top;
+mod value;
 mod watch;
 
 /// whyslow tells why a request is slow, while it is still slow.

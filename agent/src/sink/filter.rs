@@ -185,7 +185,7 @@ impl StatusRange {
         }
         if let Some(class) = text.strip_suffix("xx") {
             let class: u16 = class.parse().map_err(|_| wrong())?;
-            if !(1..=9).contains(&class) {
+            if !(1..=5).contains(&class) {
                 return Err(wrong());
             }
             return Ok(Self {
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for status in [
-            "", "5", "5x", "0xx", "xxx", "099", "50x", "1000", "+50", "ok",
+            "", "5", "5x", "0xx", "6xx", "9xx", "xxx", "099", "50x", "1000", "+50", "ok",
         ] {
             let request = SubscribeRequest {
                 statuses: vec![status.to_owned()],
