@@ -25,7 +25,7 @@ use crate::{
     rows::request_line,
     signals::Signals,
     text::{Cut, clean, fit},
-    view::{account_name, draw_list, figures, height_of, to_text},
+    view::{account_name, draw_list, figures, height_of, identity, to_text},
 };
 
 /// Width when standard output is no terminal.
@@ -144,16 +144,7 @@ pub(crate) fn text(model: &Model, columns: u16) -> String {
     let theme = Theme::plain();
     let mut out = String::new();
     if let Some(snapshot) = &model.snapshot {
-        let status = snapshot.info.status.clone().unwrap_or_default();
-        let line = format!(
-            "whyslow {} · {} · Linux {} · {} processes, {} threads",
-            clean(&status.version),
-            model.label,
-            clean(&status.kernel),
-            status.processes,
-            status.threads
-        );
-        out += &fit(&line, columns.into(), Cut::End);
+        out += &identity(model, columns.into());
         out.push('\n');
         // Not cut: a loss that is not shown would be a lie.
         out += &figures(model, theme).to_string();
