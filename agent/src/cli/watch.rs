@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_secs(1);
     whyslow watch --status 5xx,none --route '/api/*'\n  \
     whyslow watch --fields startTime,route,wallNs,ledger.account\n  \
     whyslow watch --json | jq 'select(.requestFinished.status == 500)'\n\n\
-    It begins with what is in flight. Columns: time of the begin, wall time, status (--- for none), \
+    It begins with what is in flight (not with --status, which only the end tells). Columns: time of the begin, wall time, status (--- for none), \
     method and route, the accounts with most time, process/thread and its name.")]
 pub(super) struct WatchArgs {
     #[command(flatten)]
