@@ -20,6 +20,8 @@ pub const DEFAULT_PATH: &str = "/etc/whyslow.toml";
 pub struct Config {
     /// Unix socket of the agent.
     pub socket: Option<PathBuf>,
+    /// Group that may connect to it: a name or a number.
+    pub socket_group: Option<String>,
     /// TCP address to serve on as well.
     pub listen: Option<SocketAddr>,
     /// File with the token for TCP.
@@ -144,6 +146,7 @@ mod tests {
         let config = parse(
             r#"
             socket = "/run/a.sock"
+            socket_group = "adm"
             listen = "127.0.0.1:7878"
             token_file = "/etc/token"
             log = "debug"
@@ -167,6 +170,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.port, [8000]);
+        assert_eq!(config.socket_group.as_deref(), Some("adm"));
         assert_eq!(config.show_query, Some(true));
         assert_eq!(config.listen.unwrap().port(), 7878);
     }

@@ -103,7 +103,7 @@ fn prepare_cast(
             features.push(on("descriptors"));
             globals.extend(operations);
         }
-        Err(error) => features.push(off("descriptors", &format!("{error:#}"))),
+        Err(error) => features.push(off("descriptors", &first_line(&error))),
     }
     cast
 }
@@ -216,7 +216,10 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
             "loading eBPF programs is not permitted to this user\nhint: run it as root: sudo whyslow ..."
         );
     }
-    error.context("the kernel refused an eBPF map or program of whyslow")
+    anyhow::anyhow!(
+        "the kernel refused an eBPF map or program of whyslow: {}",
+        first_line(&error)
+    )
 }
 
 fn fill_free_slots(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
@@ -282,10 +285,24 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
     Ok(())
 }
 
-/// The last cause, without a verifier's log.
+/// The causes in one line, without a verifier's log: that may have thousands of lines, and goes to
+/// our own log.
 fn first_line(error: &anyhow::Error) -> String {
-    let text = error.root_cause().to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    tracing::debug!("{error:#}");
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // The words of aya's errors for programs and for type information.
+        let words = text.split("Verifier output:").next().unwrap_or_default();
+        let words = words.lines().next().unwrap_or_default();
+        let words = words.trim_end_matches(['.', ' ']);
+        // Many an error says its cause itself.
+        if !line.contains(words) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += words;
+        }
+    }
+    line
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
@@ -369,4 +386,40 @@ fn calibrate(globals: &Globals, cast: Option<u32>, btf: &Btf) -> anyhow::Result<
         operations.push((name, address));
     }
     Ok(operations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As aya's error for a program that the verifier refuses.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the BPF_PROG_LOAD syscall returned {error}. Verifier output: {log}")]
+    struct Refused {
+        #[source]
+        error: std::io::Error,
+        log: &'static str,
+    }
+
+    #[test]
+    fn a_verifier_s_log_is_never_part_of_a_reason() {
+        let refused = |number| {
+            let error = std::io::Error::from_raw_os_error(number);
+            let log = "Func#1 is global\n0: R1=ctx()\nprocessed 1000001 insns";
+            anyhow::Error::new(Refused { error, log }).context("load it")
+        };
+        assert_eq!(
+            first_line(&refused(libc::E2BIG)),
+            "load it: the BPF_PROG_LOAD syscall returned Argument list too long (os error 7)"
+        );
+        for number in [libc::E2BIG, libc::EPERM, libc::EINVAL] {
+            let text = format!("{:#}", explain(refused(number)));
+            assert!(
+                !text.contains("Func#1") && !text.contains("insns"),
+                "{text}"
+            );
+            // A refusal for want of root has a hint.
+            assert!(text.lines().count() <= 2, "{text}");
+        }
+    }
 }
