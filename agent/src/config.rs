@@ -1,4 +1,5 @@
-//! The configuration file: TOML with the names of the flags (`-` becomes `_`). A flag wins over it.
+//! The configuration file: TOML with the names of the flags, in which `_` may stand for `-`. A flag wins
+//! over it.
 //!
 //! Unknown keys are errors: a misspelt exclusion must not silently watch what it should not.
 
@@ -19,9 +20,12 @@ pub const DEFAULT_PATH: &str = "/etc/whyslow.toml";
 pub struct Config {
     /// Unix socket of the agent.
     pub socket: Option<PathBuf>,
+    /// Group that may connect to it: a name or a number.
+    pub socket_group: Option<String>,
     /// TCP address to serve on as well.
     pub listen: Option<SocketAddr>,
     /// File with the token for TCP.
+    #[serde(alias = "token-file")]
     pub token_file: Option<PathBuf>,
     /// Log filter.
     pub log: Option<String>,
@@ -34,28 +38,42 @@ pub struct Config {
     /// Watch processes in these control groups.
     pub cgroup: Vec<String>,
     /// Never these.
+    #[serde(alias = "exclude-pid")]
     pub exclude_pid: Vec<u32>,
     /// Never these.
+    #[serde(alias = "exclude-comm")]
     pub exclude_comm: Vec<String>,
     /// Never these.
+    #[serde(alias = "exclude-port")]
     pub exclude_port: Vec<u16>,
     /// Never these.
+    #[serde(alias = "exclude-cgroup")]
     pub exclude_cgroup: Vec<String>,
     /// Route templates, tried in order before the built-in ones.
+    #[serde(alias = "route-rule", alias = "route_rule")]
     pub routes: Vec<String>,
     /// Keep query values in targets.
+    #[serde(alias = "show-query")]
     pub show_query: Option<bool>,
     /// Routes kept at the most.
+    #[serde(alias = "max-routes")]
     pub max_routes: Option<usize>,
     /// Requests in flight kept at the most.
+    #[serde(alias = "max-in-flight")]
     pub max_in_flight: Option<usize>,
     /// Threads watched at the most.
+    #[serde(alias = "max-threads")]
     pub max_threads: Option<u32>,
     /// Connections followed at the most.
+    #[serde(alias = "max-connections")]
     pub max_connections: Option<u32>,
     /// Bytes of the ring buffer; a power of two.
+    #[serde(alias = "ring-bytes")]
     pub ring_bytes: Option<u32>,
+    /// Read what requests ask of PostgreSQL, Redis and memcached.
+    pub operations: Option<bool>,
     /// Shortest wait kept with a request: "1ms".
+    #[serde(alias = "wait-floor")]
     pub wait_floor: Option<String>,
 }
 
@@ -130,6 +148,7 @@ mod tests {
         let config = parse(
             r#"
             socket = "/run/a.sock"
+            socket_group = "adm"
             listen = "127.0.0.1:7878"
             token_file = "/etc/token"
             log = "debug"
@@ -153,8 +172,34 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.port, [8000]);
+        assert_eq!(config.socket_group.as_deref(), Some("adm"));
         assert_eq!(config.show_query, Some(true));
         assert_eq!(config.listen.unwrap().port(), 7878);
+    }
+
+    #[test]
+    fn keys_may_be_spelt_as_the_flags() {
+        let text = r#"
+            token_file = "/etc/token"
+            exclude_pid = [2]
+            exclude_comm = ["nginx"]
+            exclude_port = [80]
+            exclude_cgroup = ["/batch"]
+            route_rule = ["/shop/{name}"]
+            show_query = true
+            max_routes = 10
+            max_in_flight = 20
+            max_threads = 30
+            max_connections = 40
+            ring_bytes = 4096
+            wait_floor = "2ms"
+        "#;
+        let config = parse(text).unwrap();
+        assert_eq!(config.max_threads, Some(30));
+        assert_eq!(config.routes, ["/shop/{name}"]);
+        assert_eq!(parse(&text.replace('_', "-")).unwrap(), config);
+        let both = parse("max-threads = 5\nmax_threads = 6\n").unwrap_err();
+        assert!(both.contains("duplicate field"), "{both}");
     }
 
     #[test]

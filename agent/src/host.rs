@@ -3,7 +3,11 @@
 //! The only place that reads the wall clock. Everything else runs on the monotonic clock and goes
 //! through [`Anchor`] where people or other hosts read it.
 
-use std::{fs, time::SystemTime};
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    time::SystemTime,
+};
 
 use whyslow_engine::input::Settings;
 use whyslow_proto::Timestamp;
@@ -84,6 +88,51 @@ pub fn capabilities() -> u64 {
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
         .unwrap_or(0)
+}
+
+/// Id of the group of a name, in any of this host's name services; `None`: there is no such group.
+#[must_use]
+pub fn group_id(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    look_up_group(|group, text, found| {
+        // SAFETY: all pointers are to live values, and the length is that of the text.
+        unsafe { libc::getgrnam_r(name.as_ptr(), group, text.as_mut_ptr(), text.len(), found) }
+    })
+    .map(|(id, _)| id)
+}
+
+/// Name of the group of an id; the id itself when it has none.
+#[must_use]
+pub fn group_name(id: u32) -> String {
+    look_up_group(|group, text, found| {
+        // SAFETY: all pointers are to live values, and the length is that of the text.
+        unsafe { libc::getgrgid_r(id, group, text.as_mut_ptr(), text.len(), found) }
+    })
+    .map_or_else(|| id.to_string(), |(_, name)| name)
+}
+
+/// Runs one of the `getgr..._r` with enough room for the group's texts.
+fn look_up_group(
+    ask: impl Fn(*mut libc::group, &mut [libc::c_char], *mut *mut libc::group) -> libc::c_int,
+) -> Option<(u32, String)> {
+    // Members' names are among the texts: a large group needs much room.
+    for room in [1 << 10, 1 << 16, 1 << 20] {
+        let mut text = vec![0; room];
+        // SAFETY: an all-zero `group` is a valid value: integers and pointers that may be null.
+        let mut group: libc::group = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        let result = ask(&raw mut group, &mut text, &raw mut found);
+        if result == libc::ERANGE {
+            continue;
+        }
+        if result != 0 || found.is_null() {
+            return None;
+        }
+        // SAFETY: the call succeeded, so the name is a string within `text`, which still lives.
+        let name = unsafe { CStr::from_ptr(group.gr_name) };
+        return Some((group.gr_gid, name.to_string_lossy().into_owned()));
+    }
+    None
 }
 
 fn read_line(path: &str) -> Option<String> {
@@ -215,6 +264,14 @@ mod tests {
         assert!(own_rss_bytes() > 100_000);
         assert_ne!(kernel_release(), "unknown");
         assert_ne!(host_id(), 0);
+    }
+
+    #[test]
+    fn groups_by_name_and_by_number() {
+        assert_eq!(group_id("root"), Some(0));
+        assert_eq!(group_id("no such group"), None);
+        assert_eq!(group_name(0), "root");
+        assert_eq!(group_name(4_000_000_000), "4000000000");
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub(crate) fn finished() -> RequestFinished {
                 inode: 12,
             },
         }],
+        operations: Vec::new(),
+        round_trips: 0,
         bytes_in: 120,
         bytes_out: 4096,
         bytes: vec![(IoKind::Client, 120, 4096)],

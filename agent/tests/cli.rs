@@ -7,7 +7,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
@@ -97,7 +97,9 @@ fn usage_errors_are_told_apart_from_failures() {
     ] {
         fails(&args, 2, part);
     }
-    fails(&["watch", "--socket", &nobody], 1, "no agent answers on");
+    for command in ["watch", "top"] {
+        fails(&[command, "--socket", &nobody], 1, "no agent answers on");
+    }
     let closed = "http://127.0.0.1:9";
     fails(&["watch", "--connect", closed], 1, "no agent answers on");
     for args in [
@@ -108,6 +110,46 @@ fn usage_errors_are_told_apart_from_failures() {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
     assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn one_wording_for_what_is_no_agent() {
+    // Port 9 is nobody's; on the other port somebody speaks another protocol.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in other.incoming() {
+            let _ = stream
+                .unwrap()
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let other = format!("http://{address}");
+    let commands: [&[&str]; 2] = [&["watch"], &["top", "--once"]];
+    for command in commands {
+        let connect = |to| [command, &["--connect", to]].concat();
+        let closed = "http://127.0.0.1:9";
+        let text = format!("whyslow: no agent answers on {closed}: ");
+        fails(&connect(closed), 1, &text);
+        let text = format!("whyslow: what answers on {other} is no agent: ");
+        fails(&connect(&other), 1, &text);
+    }
+}
+
+#[test]
+fn impossible_values_are_refused_with_an_example() {
+    for (args, part) in [
+        (["watch", "--status", "9xx"], "9xx"),
+        (["agent", "--listen", "localhost"], "127.0.0.1:7878"),
+        (["agent", "--pid", "x"], "a number such as 4711"),
+        (["watch", "--pid", "x"], "a number such as 4711"),
+        (["top", "--port", "http"], "a number such as 8000"),
+    ] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(part), "{args:?}: {error}");
+    }
 }
 
 #[test]
@@ -186,8 +228,10 @@ fn doctor_prints_a_reason_for_each_no() {
     let folder = Folder::new("doctor");
     let socket = folder.file("agent.sock");
     let output = run(&["doctor", "--json", "--socket", &socket]);
-    assert_eq!(output.status.code(), Some(0));
     let list: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let core = list.iter().find(|f| f["name"] == "core").unwrap();
+    let code = i32::from(core["available"] != true);
+    assert_eq!(output.status.code(), Some(code), "{core}");
     for name in ["privileges", "kernel", "btf", "memlock", "core", "agent"] {
         assert!(list.iter().any(|f| f["name"] == name), "{name} is missing");
     }

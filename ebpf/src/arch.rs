@@ -15,6 +15,20 @@ mod imp {
     pub const LISTEN: i32 = 50;
     /// Number of `recvfrom`: the one read whose flags may say "only peek".
     pub const RECVFROM: i32 = 45;
+    /// Number of `recvmsg`, whose third argument says the same.
+    pub const RECVMSG: i32 = 47;
+    /// Number of `recvmmsg`: counts messages.
+    pub const RECVMMSG: i32 = 299;
+    /// Number of `sendmmsg`: counts messages.
+    pub const SENDMMSG: i32 = 307;
+    /// Number of `waitid`.
+    pub const WAITID: i32 = 247;
+
+    /// Whether a call returns a descriptor of a path: `open`, `creat`, `openat`, `openat2`.
+    #[inline(always)]
+    pub fn opens(number: i32) -> bool {
+        number == 2 || number == 85 || number == 257 || number == 437
+    }
 
     impl SyscallRegisters {
         /// System call number; -1 when the kernel was not entered by one.
@@ -63,6 +77,20 @@ mod imp {
     pub const LISTEN: i32 = 201;
     /// Number of `recvfrom`.
     pub const RECVFROM: i32 = 207;
+    /// Number of `recvmsg`.
+    pub const RECVMSG: i32 = 212;
+    /// Number of `recvmmsg`.
+    pub const RECVMMSG: i32 = 243;
+    /// Number of `sendmmsg`.
+    pub const SENDMMSG: i32 = 269;
+    /// Number of `waitid`.
+    pub const WAITID: i32 = 95;
+
+    /// Whether a call returns a descriptor of a path: `openat`, `openat2`.
+    #[inline(always)]
+    pub fn opens(number: i32) -> bool {
+        number == 56 || number == 437
+    }
 
     /// Offset of `syscallno` in `struct pt_regs` (`arch/arm64/include/asm/ptrace.h`): after
     /// `user_pt_regs` (34 words) and `orig_x0`.

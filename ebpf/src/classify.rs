@@ -10,7 +10,7 @@ use whyslow_abi::{
 };
 
 use crate::{
-    arch::{SYSCALLS, SyscallRegisters},
+    arch::{SYSCALLS, SyscallRegisters, WAITID, opens},
     descriptor::{self, AF_INET, AF_INET6, AF_UNIX, Descriptor},
     kernel::*,
     ledger,
@@ -21,6 +21,8 @@ const F_SETLKW: u64 = 7;
 const F_OFD_SETLKW: u64 = 38;
 const POLLIN_LIKE: u32 = 0x01 | 0x02 | 0x10 | 0x40 | 0x80;
 const POLLOUT: u32 = 0x04;
+/// A wait whose descriptor is not known.
+const NO_DESCRIPTOR: u64 = u64::MAX;
 
 /// The account of time blocked outside of any system call.
 #[inline(always)]
@@ -65,35 +67,43 @@ pub fn note_select(slot: &mut ThreadSlot, number: i32, registers: SyscallRegiste
     if table_entry(number) as u8 != SyscallKind::Select as u8 {
         return;
     }
-    slot.selected_fd = first_selected(registers, registers.arg0()).0;
+    slot.selected_fd = first_of_sets(registers).0;
 }
 
-/// Lowest descriptor in the read set, else in the write set; whether it is to be written.
+/// Lowest descriptor in the first set that has one: read, write, except; whether it is to be written.
 #[inline(always)]
-fn first_selected(registers: SyscallRegisters, limit: u64) -> (i32, bool) {
-    let sets = [registers.arg1(), registers.arg2()];
-    let mut which = 0;
-    while which < 2 {
-        let set = sets[which];
-        if set != 0 {
-            let mut index = 0u64;
-            while index < 4 {
-                if index * 64 >= limit {
-                    break;
-                }
-                let bits = read_user::<u64>(set + index * 8).unwrap_or(0);
-                if bits != 0 {
-                    return (
-                        (index * 64) as i32 + bits.trailing_zeros() as i32,
-                        which == 1,
-                    );
-                }
-                index += 1;
-            }
-        }
-        which += 1;
+fn first_of_sets(registers: SyscallRegisters) -> (i32, bool) {
+    let limit = registers.arg0();
+    let read = first_selected(registers.arg1(), limit);
+    if read >= 0 {
+        return (read, false);
     }
-    (-1, false)
+    let write = first_selected(registers.arg2(), limit);
+    if write >= 0 {
+        return (write, true);
+    }
+    (first_selected(registers.arg3(), limit), false)
+}
+
+/// Words of a full `fd_set`.
+const SET_WORDS: u64 = 16;
+
+/// Lowest descriptor in a set of `limit`; -1: none. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn first_selected(set: u64, limit: u64) -> i32 {
+    let mut index = 0u64;
+    while index < SET_WORDS {
+        if set == 0 || index * 64 >= limit {
+            break;
+        }
+        let bits = read_user::<u64>(set + index * 8).unwrap_or(0);
+        if bits != 0 {
+            return (index * 64) as i32 + bits.trailing_zeros() as i32;
+        }
+        index += 1;
+    }
+    -1
 }
 
 /// Settles the pending time of the current system call. `walked` is its descriptor, for calls that
@@ -150,6 +160,11 @@ fn cause(
             of_descriptor(account, fd)
         }
         k if k == SyscallKind::Splice as u8 => {
+            // One end is a pipe: the other is what it is about.
+            descriptor::walk(fd, walked);
+            if walked.kind != DescriptorKind::Pipe {
+                return of_descriptor(walked.read_account(by_child), fd);
+            }
             descriptor::walk(registers.arg2(), walked);
             of_descriptor(walked.write_account(by_child), registers.arg2())
         }
@@ -183,6 +198,16 @@ fn cause(
             descriptor::walk(fd, walked);
             of_descriptor(Account::DiskSync, fd)
         }
+        // A FIFO opens when its other end does.
+        k if k == SyscallKind::FileLookup as u8 && result >= 0 && opens(registers.number()) => {
+            descriptor::walk(result as u64, walked);
+            if walked.kind == DescriptorKind::Pipe {
+                of_descriptor(walked.read_account(by_child), result as u64)
+            } else {
+                *walked = Descriptor::NONE;
+                Cause::plain(Account::DiskRead)
+            }
+        }
         _ => without_descriptor(kind, registers),
     }
 }
@@ -196,7 +221,14 @@ fn without_descriptor(kind: u8, registers: SyscallRegisters) -> Cause {
         k if k == SyscallKind::Sleep as u8 => Account::Sleep,
         k if k == SyscallKind::Spawn as u8 => Account::Child,
         k if k == SyscallKind::WaitChild as u8 => {
-            let pid = registers.arg0() as i32;
+            // `waitid` has the kind of its id first: 1 is a process, 3 a descriptor of one.
+            let pid = if registers.number() != WAITID {
+                registers.arg0() as i32
+            } else if registers.arg0() == 1 {
+                registers.arg1() as i32
+            } else {
+                0
+            };
             return Cause {
                 account: Account::Child,
                 target: WaitTargetKind::Process,
@@ -230,6 +262,28 @@ fn ready(walked: &Descriptor, fd: u64, to_write: bool, by_child: bool) -> Cause 
     of_descriptor(account, fd)
 }
 
+/// Entries of a `poll` looked at.
+const POLLED: u64 = 128;
+
+/// The first entry of a `poll` of `count` that was ready; of one that timed out, the first of all. 0: not among
+/// the first. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn first_polled(set: u64, count: u64, timed_out: u32) -> u64 {
+    let mut index = 0u64;
+    while index < POLLED {
+        if index >= count {
+            break;
+        }
+        let entry = read_user::<u64>(set + index * 8).unwrap_or(0);
+        if entry >> 48 != 0 || timed_out != 0 {
+            return entry;
+        }
+        index += 1;
+    }
+    0
+}
+
 /// `poll`: the first descriptor that was ready, else the first one asked for.
 #[inline(always)]
 fn polled(
@@ -242,21 +296,9 @@ fn polled(
     if count == 0 {
         return Cause::plain(Account::Sleep);
     }
-    let mut index = 0u64;
-    let mut entry = 0u64;
-    while index < 16 {
-        if index >= count {
-            break;
-        }
-        let candidate = read_user::<u64>(set + index * 8).unwrap_or(0);
-        let returned = (candidate >> 48) as u32;
-        if index == 0 || returned != 0 {
-            entry = candidate;
-        }
-        if returned != 0 || result <= 0 {
-            break;
-        }
-        index += 1;
+    let entry = first_polled(set, count, u32::from(result <= 0));
+    if entry == 0 {
+        return Cause::plain(Account::Unexplained);
     }
     let fd = entry & 0xffff_ffff;
     let asked = (entry >> 32) as u32 & 0xffff;
@@ -275,7 +317,7 @@ fn selected(
     walked: &mut Descriptor,
 ) -> Cause {
     let (fd, to_write) = if result > 0 {
-        first_selected(registers, registers.arg0())
+        first_of_sets(registers)
     } else {
         (slot.selected_fd, false)
     };
@@ -290,43 +332,45 @@ fn selected(
     ready(walked, fd as u64, to_write, slot.woken_by_child != 0)
 }
 
-/// `epoll_wait`: most programs keep the descriptor in the event's data; when that names nothing,
-/// or nothing was ready, a member of the instance stands for it.
+/// `epoll_wait`: the member that the first event names. When nothing was ready, the only member of the
+/// instance; with several, it was for the time-out.
 #[inline(always)]
 fn epolled(
-    slot: &ThreadSlot,
+    slot: &mut ThreadSlot,
     registers: SyscallRegisters,
     result: i64,
     walked: &mut Descriptor,
 ) -> Cause {
     let by_child = slot.woken_by_child != 0;
-    if result > 0 {
-        let events = registers.arg1();
-        let mask = read_user::<u32>(events).unwrap_or(0);
-        #[cfg(bpf_target_arch = "x86_64")]
-        let data = read_user::<u32>(events + 4);
-        #[cfg(not(bpf_target_arch = "x86_64"))]
-        let data = read_user::<u32>(events + 8);
-        if let Some(fd) = data {
-            descriptor::walk(u64::from(fd), walked);
-            if walked.kind != DescriptorKind::Unknown && walked.kind != DescriptorKind::File {
-                let to_write = mask & POLLOUT != 0 && mask & POLLIN_LIKE == 0;
-                return ready(walked, u64::from(fd), to_write, by_child);
-            }
-        }
-    }
     let mut epoll = Descriptor::NONE;
     descriptor::walk(registers.arg0(), &mut epoll);
-    if epoll.kind == DescriptorKind::Epoll {
+    if epoll.kind != DescriptorKind::Epoll {
+        return Cause::plain(Account::Unexplained);
+    }
+    if result <= 0 {
+        if !descriptor::is_only_member(&epoll) {
+            // It has waited for a moment in time.
+            return Cause::plain(Account::Sleep);
+        }
         descriptor::epoll_member(&epoll, walked);
+        return of_descriptor(walked.read_account(by_child), NO_DESCRIPTOR);
     }
-    let account = walked.read_account(by_child);
-    Cause {
-        account,
-        target: WaitTargetKind::None,
-        fd: -1,
-        a: 0,
+    let events = registers.arg1();
+    let mask = read_user::<u32>(events).unwrap_or(0);
+    #[cfg(bpf_target_arch = "x86_64")]
+    let data = read_user::<u64>(events + 4);
+    #[cfg(not(bpf_target_arch = "x86_64"))]
+    let data = read_user::<u64>(events + 8);
+    let data = data.unwrap_or(0);
+    let found = core::ptr::from_mut(walked);
+    if descriptor::epoll_member_by_number(epoll.file, data, found) == 0
+        && descriptor::epoll_member_of(epoll.file, data, found) == 0
+    {
+        *walked = Descriptor::NONE;
+        return Cause::plain(Account::Unexplained);
     }
+    let to_write = mask & POLLOUT != 0 && mask & POLLIN_LIKE == 0;
+    ready(walked, NO_DESCRIPTOR, to_write, by_child)
 }
 
 /// Keeps a wait among the longest of the request, in place of the shortest.

@@ -11,7 +11,7 @@ use records::{ship_begin, ship_end, ship_pieces};
 use whyslow_abi::{
     connection::{
         CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
-        RESPONSE_HEAD, SHUT_DOWN,
+        RESPONSE_HEAD, SHUT_DOWN, SocketPlace, UPGRADED,
     },
     descriptor::DescriptorKind,
     loss::LossReason,
@@ -61,26 +61,33 @@ fn key(tgid: u32, fd: i32) -> u64 {
 pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     let id = probe::<u64>(transfer.descriptor.inode, OFF_INODE_INO.load());
     let connection = find(id);
+    if connection
+        .as_ref()
+        .is_some_and(|connection| connection.flags & UPGRADED != 0)
+    {
+        return;
+    }
     if transfer.result <= 0 {
         if let Some(connection) = connection {
             note_failure(connection, transfer.result, CLIENT_CLOSED);
         }
         return;
     }
-    let open = match &connection {
-        Some(connection) => connection.phase == ConnectionPhase::Request as u32,
-        None => false,
-    };
-    if !open {
-        if may_begin_request(&transfer.span) {
-            begin(slot, transfer, id, connection, now);
-        } else if connection.is_none() {
-            strange(id);
-        }
+    let phase = connection.as_ref().map(|connection| connection.phase);
+    if phase != Some(ConnectionPhase::Request as u32) && may_begin_request(&transfer.span) {
+        begin(slot, transfer, id, connection, now);
         return;
     }
-    if let Some(connection) = connection {
-        more(slot, transfer, connection, now);
+    match connection {
+        Some(connection) => {
+            if connection.phase == ConnectionPhase::Response as u32 {
+                // The rest of a body that was answered early, or of a pipelined head: where it ends, the
+                // next request begins, so every read of it is told.
+                connection.captured_in = 0;
+            }
+            more(slot, transfer, connection, now);
+        }
+        None => strange(id),
     }
 }
 
@@ -164,21 +171,46 @@ fn register(
     id: u64,
 ) -> Option<&'static mut ConnectionState> {
     let zero = ZERO_CONNECTION.get(0)?;
-    let key = key(slot.tgid, transfer.fd);
     if CONNECTIONS
         .insert(id, zero, u64::from(BPF_NOEXIST))
         .is_err()
-        || DESCRIPTORS.insert(key, id, u64::from(BPF_ANY)).is_err()
     {
         count_loss(LossReason::ConnectionsFull);
-        let _ = CONNECTIONS.remove(id);
         return None;
     }
     let connection = find(id)?;
     connection.id = id;
+    if !bind(slot, transfer, connection) {
+        let _ = CONNECTIONS.remove(id);
+        return None;
+    }
+    Some(connection)
+}
+
+/// Notes which descriptor the connection is used by; whether there was room.
+#[inline(always)]
+fn bind(slot: &ThreadSlot, transfer: &Transfer<'_>, connection: &mut ConnectionState) -> bool {
+    let place = SocketPlace {
+        id: connection.id,
+        file: transfer.descriptor.file,
+    };
+    let key = key(slot.tgid, transfer.fd);
+    if DESCRIPTORS.insert(key, place, u64::from(BPF_ANY)).is_err() {
+        count_loss(LossReason::ConnectionsFull);
+        return false;
+    }
     connection.fd = transfer.fd;
     connection.tgid = slot.tgid;
-    Some(connection)
+    true
+}
+
+/// Whether the socket is still open by another descriptor, here or in another process.
+#[inline(always)]
+fn is_open(place: &SocketPlace) -> bool {
+    let references = probe::<u64>(place.file, OFF_FILE_REFERENCES.load()) as i64;
+    let inode = probe::<u64>(place.file, OFF_FILE_INODE.load());
+    references >= FILE_ONE_REFERENCE.load() as i64
+        && probe::<u64>(inode, OFF_INODE_INO.load()) == place.id
 }
 
 /// Bytes on a new connection that are not HTTP: told once. A request may follow all the same (a
@@ -231,6 +263,13 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
 pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     let id = probe::<u64>(transfer.descriptor.inode, OFF_INODE_INO.load());
     let Some(connection) = find(id) else { return };
+    if connection.flags & UPGRADED != 0 {
+        return;
+    }
+    if connection.fd != transfer.fd || connection.tgid != slot.tgid {
+        // By a duplicate, or in another process: that one will be closed.
+        bind(slot, transfer, connection);
+    }
     ledger::tick(slot, now);
     ledger::refresh_counters(slot, transfer.task);
     if transfer.result <= 0 {
@@ -241,8 +280,24 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         }
         return;
     }
-    let len = transfer.result as u64;
-    let first = first_word(&transfer.span);
+    let mut len = transfer.result as u64;
+    let mut span = transfer.span;
+    let mut first = first_word(&span);
+    if connection.phase == ConnectionPhase::Request as u32
+        && begins_response(first)
+        && is_interim(&span)
+    {
+        connection.flags |= INTERIM_RESPONSE;
+        // The final one may follow in the same write.
+        let head = payload::head_end(span.start, span.first_len);
+        if head == 0 || head >= span.first_len {
+            return;
+        }
+        span.start += head;
+        span.first_len -= head;
+        len -= head;
+        first = first_word(&span);
+    }
     if connection.phase == ConnectionPhase::Response as u32 && begins_response(first) {
         ship_end(slot, connection, EndReason::NextResponse, now);
         let previous_end = connection.last_write_ns;
@@ -250,20 +305,27 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         ship_begin(slot, connection, transfer, BEGIN_PIPELINED, now);
     }
     if connection.phase == ConnectionPhase::Request as u32 {
-        if begins_response(first) && is_interim(&transfer.span) {
-            connection.flags |= INTERIM_RESPONSE;
-            return;
-        }
         connection.phase = ConnectionPhase::Response as u32;
         connection.first_write_ns = now;
     }
     connection.flags &= !SHUT_DOWN;
-    keep_response(connection, &transfer.span);
-    connection.tail = last_bytes(&transfer.span, len);
+    keep_response(connection, &span);
+    connection.tail = last_bytes(&span, len, connection.tail);
     connection.bytes_out += len;
     connection.writes += 1;
     connection.last_write_ns = now;
     keep_books(slot, connection);
+    if connection.phase == ConnectionPhase::Response as u32 && is_upgrade(&span, first) {
+        // The last word of HTTP on this connection: what follows is another protocol's.
+        ship_end(slot, connection, EndReason::Shutdown, now);
+        connection.flags |= UPGRADED;
+    }
+}
+
+/// `HTTP/1.x 101`.
+#[inline(always)]
+fn is_upgrade(span: &Span, first: u64) -> bool {
+    begins_response(first) && status(span) == u32::from_ne_bytes(*b"101\0")
 }
 
 /// The writer's books as they stand now: should this be the last write, they are the request's.
@@ -281,11 +343,17 @@ fn keep_books(slot: &ThreadSlot, connection: &mut ConnectionState) {
 /// `HTTP/1.x 1xx`, except 101, which is the last word of HTTP on its connection.
 #[inline(always)]
 fn is_interim(span: &Span) -> bool {
-    if span.first_len < 12 {
-        return false;
-    }
-    let status = payload::read_user::<u32>(span.start + 9).unwrap_or(0) & 0x00ff_ffff;
+    let status = status(span);
     status as u8 == b'1' && status != u32::from_ne_bytes(*b"101\0")
+}
+
+/// The three digits of a status line, as in memory; 0: not there.
+#[inline(always)]
+fn status(span: &Span) -> u32 {
+    if span.first_len < 12 {
+        return 0;
+    }
+    payload::read_user::<u32>(span.start + 9).unwrap_or(0) & 0x00ff_ffff
 }
 
 /// Keeps the first bytes of the response, which may come in several writes.
@@ -315,14 +383,20 @@ fn keep_response(connection: &mut ConnectionState, span: &Span) {
 pub fn on_close(slot: &mut ThreadSlot, task: *const Task, fd: i32, now: u64) {
     let key = key(slot.tgid, fd);
     // SAFETY: the value is copied at once.
-    let Some(id) = (unsafe { DESCRIPTORS.get(key) }).copied() else {
+    let Some(place) = (unsafe { DESCRIPTORS.get(key) }).copied() else {
         return;
     };
     let _ = DESCRIPTORS.remove(key);
+    if is_open(&place) {
+        return;
+    }
+    let id = place.id;
     let Some(connection) = find(id) else {
         return;
     };
-    if connection.flags & SHUT_DOWN == 0 && connection.phase != ConnectionPhase::Idle as u32 {
+    if connection.flags & (SHUT_DOWN | UPGRADED) == 0
+        && connection.phase != ConnectionPhase::Idle as u32
+    {
         ledger::tick(slot, now);
         ledger::refresh_counters(slot, task);
         ship_end(slot, connection, EndReason::Closed, now);
@@ -345,7 +419,9 @@ pub fn on_shutdown(slot: &mut ThreadSlot, task: *const Task, fd: u64, now: u64) 
     let Some(connection) = find(id) else {
         return;
     };
-    if connection.flags & SHUT_DOWN == 0 && connection.phase != ConnectionPhase::Idle as u32 {
+    if connection.flags & (SHUT_DOWN | UPGRADED) == 0
+        && connection.phase != ConnectionPhase::Idle as u32
+    {
         ledger::tick(slot, now);
         ledger::refresh_counters(slot, task);
         ship_end(slot, connection, EndReason::Shutdown, now);
@@ -360,7 +436,7 @@ pub fn on_exit(slot: &mut ThreadSlot, with_process: bool, now: u64) {
         return;
     }
     if let Some(connection) = find(slot.connection) {
-        if connection.flags & SHUT_DOWN == 0 {
+        if connection.flags & (SHUT_DOWN | UPGRADED) == 0 {
             let reason = if with_process {
                 EndReason::ProcessEnded
             } else {

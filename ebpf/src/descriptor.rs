@@ -235,6 +235,112 @@ fn describe_unix(socket: u64, sock: u64) -> DescriptorKind {
     }
 }
 
+/// Steps in the tree of an epoll instance's members: two or three for each member.
+const STEPS: u32 = 256;
+
+/// The member of an epoll instance that a step of the walk looks at, and what of it was done.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    /// Nothing: its smaller ones come first.
+    Enter,
+    /// The smaller ones: it is its turn.
+    Visit,
+    /// All: its parent comes next.
+    Leave,
+}
+
+/// Fills `out` with the member of the epoll instance of `file` whose event carries `data`: programs keep a
+/// descriptor there, a pointer, or a number of their own. Returns whether there is one among the first. A
+/// function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn epoll_member_of(file: u64, data: u64, out: *mut Descriptor) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let Some(out) = (unsafe { out.as_mut() }) else {
+        return 0;
+    };
+    let instance = probe::<u64>(file, OFF_FILE_PRIVATE.load());
+    // The tree node is the first member of `epitem`: parent and colour, right, left.
+    let mut item = probe::<u64>(instance, OFF_EVENTPOLL_ROOT.load());
+    let mut step = Step::Enter;
+    let mut steps = 0;
+    while steps < STEPS {
+        if item == 0 {
+            return 0;
+        }
+        if step == Step::Enter {
+            let smaller = probe::<u64>(item, 16);
+            if smaller == 0 {
+                step = Step::Visit;
+            } else {
+                item = smaller;
+            }
+        } else if step == Step::Visit {
+            if probe::<u64>(item, OFF_EPITEM_DATA.load()) == data {
+                describe(probe::<u64>(item, OFF_EPITEM_FILE.load()), out);
+                return 1;
+            }
+            let greater = probe::<u64>(item, 8);
+            step = if greater == 0 {
+                Step::Leave
+            } else {
+                Step::Enter
+            };
+            item = if greater == 0 { item } else { greater };
+        } else {
+            let parent = probe::<u64>(item, 0) & !3;
+            let was_smaller = parent != 0 && probe::<u64>(parent, 16) == item;
+            step = if was_smaller {
+                Step::Visit
+            } else {
+                Step::Leave
+            };
+            item = parent;
+        }
+        steps += 1;
+    }
+    0
+}
+
+/// Fills `out` with descriptor `fd` if it is the member of the epoll instance of `file` whose event carries
+/// its number: found by a search, however many there are. Returns whether it is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn epoll_member_by_number(file: u64, fd: u64, out: *mut Descriptor) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let Some(out) = (unsafe { out.as_mut() }) else {
+        return 0;
+    };
+    walk_to(fd, out);
+    let wanted = out.file;
+    let instance = probe::<u64>(file, OFF_FILE_PRIVATE.load());
+    let mut item = probe::<u64>(instance, OFF_EVENTPOLL_ROOT.load());
+    let mut height = 0;
+    while height < 32 {
+        if item == 0 || wanted == 0 {
+            return 0;
+        }
+        // In the order of the file's address, then of the number (`ep_cmp_ffd`).
+        let member = probe::<u64>(item, OFF_EPITEM_FILE.load());
+        let number = u64::from(probe::<u32>(item, OFF_EPITEM_FILE.load() + 8));
+        if member == wanted && number == fd & 0xffff_ffff {
+            return i32::from(probe::<u64>(item, OFF_EPITEM_DATA.load()) == fd);
+        }
+        let greater = wanted > member || wanted == member && fd & 0xffff_ffff > number;
+        item = probe::<u64>(item, if greater { 8 } else { 16 });
+        height += 1;
+    }
+    0
+}
+
+/// Whether an epoll instance has just one member.
+#[inline(always)]
+pub fn is_only_member(epoll: &Descriptor) -> bool {
+    let instance = probe::<u64>(epoll.file, OFF_FILE_PRIVATE.load());
+    let item = probe::<u64>(instance, OFF_EVENTPOLL_ROOT.load());
+    item != 0 && probe::<u64>(item, 8) == 0 && probe::<u64>(item, 16) == 0
+}
+
 /// A file that an epoll instance watches (the root of its tree), for waits that ended without an
 /// event.
 #[inline(always)]

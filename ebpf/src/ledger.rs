@@ -69,7 +69,11 @@ pub fn settle_switch_in(slot: &mut ThreadSlot, task: *const Task, now: u64) {
         let rest = away - delay;
         let wait = match waited(slot, now) {
             Some(wait) if wait < rest => wait,
-            None if slot.state == ThreadState::Faulted as u32 => 0,
+            None if slot.state == ThreadState::Faulted as u32
+                || slot.state == ThreadState::Stopped as u32 =>
+            {
+                0
+            }
             _ => rest,
         };
         let blocked = close_wait(slot, wait);
@@ -103,8 +107,10 @@ fn waited(slot: &ThreadSlot, now: u64) -> Option<u64> {
 #[inline(always)]
 fn close_wait(slot: &mut ThreadSlot, wait: u64) -> u64 {
     if slot.state == ThreadState::Faulted as u32 {
-        // Not within a system call: a page fault (or a stop, which no account names).
+        // Not within a system call: a page fault.
         add(slot, classify::fault_account(), wait, 1);
+    } else if slot.state == ThreadState::Stopped as u32 {
+        add(slot, Account::Unexplained, wait, 1);
     } else if slot.state == ThreadState::Blocked as u32 {
         if slot.pending_count == 0 {
             slot.pending_start_ns = slot.since_ns;
@@ -129,9 +135,18 @@ pub fn refresh_counters(slot: &mut ThreadSlot, task: *const Task) {
     }
 }
 
-/// The thread leaves the CPU. `voluntary`: it is not runnable any more.
+/// How a thread leaves the CPU.
+#[derive(Clone, Copy)]
+pub struct Leaves {
+    /// It is not runnable any more.
+    pub voluntary: bool,
+    /// A signal or a tracer stops it.
+    pub stopped: bool,
+}
+
+/// The thread leaves the CPU.
 #[inline(always)]
-pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, voluntary: bool, now: u64) {
+pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, leaves: Leaves, now: u64) {
     write_begin(slot);
     if slot.state == ThreadState::Running as u32 {
         add(slot, Account::Cpu, now.wrapping_sub(slot.since_ns), 1);
@@ -142,7 +157,9 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, voluntary: bool, now
     if knows_run_delay() {
         slot.run_delay = run_delay(task);
     }
-    if voluntary {
+    if leaves.stopped {
+        slot.state = ThreadState::Stopped as u32;
+    } else if leaves.voluntary {
         // SAFETY: a helper of the current task's saved registers; `task` is the current task.
         let registers = SyscallRegisters(unsafe { bpf_task_pt_regs(task as *mut _) as *const _ });
         let number = registers.number();

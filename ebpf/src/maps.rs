@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use whyslow_abi::{
-    connection::ConnectionState,
+    connection::{ConnectionState, SocketPlace},
     loss::LossReason,
     settings::{
         self, DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, MARKS_PER_ENTRY,
@@ -50,10 +50,10 @@ pub static STRANGERS: LruHashMap<u64, u8, { settings::STRANGERS as usize }> = Lr
 pub static UNINTERESTING: LruHashMap<u64, u8, { settings::UNINTERESTING as usize }> =
     LruHashMap::new();
 
-/// (process id << 32 | descriptor) -> inode number of the socket, for `close`, whose descriptor
+/// (process id << 32 | descriptor) -> the socket, for `close`, whose descriptor
 /// is gone when it returns.
 #[btf_map]
-pub static DESCRIPTORS: HashMap<u64, u64, { DEFAULT_CONNECTIONS as usize }, NO_PREALLOC> =
+pub static DESCRIPTORS: HashMap<u64, SocketPlace, { DEFAULT_CONNECTIONS as usize }, NO_PREALLOC> =
     HashMap::new();
 
 /// What the adoption pass is to do, by process id. Filled and emptied by the agent.

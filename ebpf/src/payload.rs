@@ -27,6 +27,24 @@ pub fn read_user<T: Copy + Default>(address: u64) -> Option<T> {
     }
 }
 
+/// As [`read_user`]; zeros (and counted) when it is not resident.
+#[inline(always)]
+pub fn read_user_or_zero<T: Copy + Default>(address: u64) -> T {
+    let mut value = T::default();
+    // SAFETY: a live local of the given size, which the helper zeroes when it fails.
+    let result = unsafe {
+        bpf_probe_read_user(
+            core::ptr::from_mut(&mut value).cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        )
+    };
+    if result != 0 {
+        count_loss(LossReason::UserReadFault);
+    }
+    value
+}
+
 /// Where the bytes of a finished transfer lie. The last part is only known for few buffers.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -40,7 +58,8 @@ pub struct Span {
 }
 
 impl Span {
-    const UNKNOWN: Self = Self {
+    /// Nothing known.
+    pub const UNKNOWN: Self = Self {
         start: 0,
         first_len: 0,
         end: 0,
@@ -121,69 +140,133 @@ pub fn first_word(span: &Span) -> u64 {
     if span.start == 0 || span.first_len < 8 {
         return 0;
     }
-    read_user::<u64>(span.start).unwrap_or(0)
+    read_user_or_zero::<u64>(span.start)
 }
 
-/// The last eight bytes of a transfer (zeros in front when there are fewer than eight but five).
+/// The last eight bytes of a stream whose last eight were `before`, after a transfer of `len` more. Zeros:
+/// not known.
 #[inline(always)]
-pub fn last_bytes(span: &Span, len: u64) -> [u8; 8] {
+pub fn last_bytes(span: &Span, len: u64, before: [u8; 8]) -> [u8; 8] {
     if span.end == 0 {
         return [0; 8];
     }
     if len >= 8 {
-        return read_user::<u64>(span.end - 8).unwrap_or(0).to_ne_bytes();
+        return read_user_or_zero::<u64>(span.end - 8).to_ne_bytes();
     }
-    if len >= 5 {
-        // "0\r\n\r\n" may be written alone.
-        let word = read_user::<u32>(span.end - 4).unwrap_or(0);
-        let byte = read_user::<u8>(span.end - 5).unwrap_or(0);
-        return ((u64::from(word) << 32) | (u64::from(byte) << 24)).to_ne_bytes();
+    // Byte by byte: a last chunk may be written in pieces, down to a single line feed.
+    let mut word = u64::from_be_bytes(before);
+    let mut index = 0u64;
+    while index < 7 {
+        if index < len {
+            let byte = read_user_or_zero::<u8>(span.end - len + index);
+            word = (word << 8) | u64::from(byte);
+        }
+        index += 1;
     }
-    [0; 8]
+    word.to_be_bytes()
 }
 
 const fn word(bytes: &[u8; 8]) -> u64 {
     u64::from_ne_bytes(*bytes)
 }
 
-/// Whether these eight bytes may begin an HTTP/1.x request: a method, a space, and the start of a
-/// target. The engine judges the rest.
-#[inline(always)]
-pub fn begins_request(bytes: u64) -> bool {
-    const THREE: u64 = word(b"\xff\xff\xff\xff\0\0\0\0");
-    const FOUR: u64 = word(b"\xff\xff\xff\xff\xff\0\0\0");
-    const FIVE: u64 = word(b"\xff\xff\xff\xff\xff\xff\0\0");
-    const SIX: u64 = word(b"\xff\xff\xff\xff\xff\xff\xff\0");
-    let three = bytes & THREE;
-    let four = bytes & FOUR;
-    let (space, next) = if three == word(b"GET \0\0\0\0") || three == word(b"PUT \0\0\0\0") {
-        (true, (bytes >> 32) as u8)
-    } else if four == word(b"POST \0\0\0") || four == word(b"HEAD \0\0\0") {
-        (true, (bytes >> 40) as u8)
-    } else if bytes & FIVE == word(b"PATCH \0\0") || bytes & FIVE == word(b"TRACE \0\0") {
-        (true, (bytes >> 48) as u8)
-    } else if bytes & SIX == word(b"DELETE \0") {
-        (true, (bytes >> 56) as u8)
-    } else {
-        // OPTIONS and CONNECT fill the word; so do WebDAV's methods.
-        return bytes == word(b"OPTIONS ")
-            || bytes == word(b"CONNECT ")
-            || bytes == word(b"PROPFIND")
-            || bytes == word(b"PROPPATC")
-            || bytes & SIX == word(b"REPORT \0")
-            || bytes & FIVE == word(b"MKCOL \0\0");
-    };
-    space && (next == b'/' || next == b'*' || next == b'h' || next == b'H')
-}
+/// Longest method looked for, and the space behind it.
+const METHOD: u64 = 16;
 
-/// Whether a transfer may begin a request, however short its first piece is: of fewer bytes than a
-/// method takes, the first must be a capital letter.
+/// Whether a transfer may begin an HTTP/1.x request: perhaps an empty line, a method in capitals, a space, and
+/// the start of a target. Of a first piece that ends within the method, the capitals are enough: the engine
+/// judges the rest.
 #[inline(always)]
 pub fn may_begin_request(span: &Span) -> bool {
-    if span.first_len >= 8 {
-        return begins_request(first_word(span));
+    begins_request(span.start, span.first_len) != 0
+}
+
+/// As [`may_begin_request`], for `len` bytes at `start`. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn begins_request(start: u64, len: u64) -> i32 {
+    if start == 0 || len == 0 {
+        return 0;
     }
-    span.start != 0 && read_user::<u8>(span.start).is_some_and(|byte| byte.is_ascii_uppercase())
+    // Servers are asked to let an empty line before a request pass (RFC 9112, 2.2).
+    let front = read_user_or_zero::<u16>(start);
+    let empty = if len > 2 && front == u16::from_ne_bytes(*b"\r\n") {
+        2
+    } else {
+        0
+    };
+    let (start, len) = (start + empty, len - empty);
+    let mut index = 0u64;
+    let mut word = 0u64;
+    while index < METHOD {
+        if index >= len {
+            return 1;
+        }
+        if index & 7 == 0 {
+            word = first_bytes(start + index, len - index);
+        }
+        let byte = (word >> ((index & 7) * 8)) as u8;
+        if byte == b' ' {
+            let next = read_user_or_zero::<u8>(start + index + 1);
+            let connects = index == 7 && word == u64::from_ne_bytes(*b"CONNECT ");
+            let target = index + 1 >= len || connects || begins_target(next);
+            return i32::from(index >= 3 && target);
+        }
+        if !byte.is_ascii_uppercase() && byte != b'-' && byte != b'_' {
+            return 0;
+        }
+        index += 1;
+    }
+    0
+}
+
+/// A path, `*`, or a scheme that a proxy is asked for.
+#[inline(always)]
+fn begins_target(byte: u8) -> bool {
+    byte == b'/' || byte == b'*' || byte == b'h' || byte == b'H'
+}
+
+/// Up to eight bytes, as in memory; zeros behind `len`.
+#[inline(always)]
+fn first_bytes(address: u64, len: u64) -> u64 {
+    if len >= 8 {
+        return read_user_or_zero::<u64>(address);
+    }
+    let mut word = 0u64;
+    let mut index = 0u64;
+    while index < 7 {
+        if index < len {
+            let byte = read_user_or_zero::<u8>(address + index);
+            word |= u64::from(byte) << (index * 8);
+        }
+        index += 1;
+    }
+    word
+}
+
+/// Longest interim head that another response is looked for behind.
+const INTERIM: u64 = 512;
+
+/// Where the head at `start` ends, that is, behind its empty line; 0: not within `len` bytes, or too far. A
+/// function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn head_end(start: u64, len: u64) -> u64 {
+    // Byte by byte: simple, and interim heads are few and short.
+    let mut last = 0u32;
+    let mut index = 0u64;
+    while index < INTERIM {
+        if index >= len {
+            return 0;
+        }
+        let byte = read_user_or_zero::<u8>(start + index);
+        last = (last << 8) | u32::from(byte);
+        index += 1;
+        if last == u32::from_be_bytes(*b"\r\n\r\n") {
+            return index;
+        }
+    }
+    0
 }
 
 /// Whether these eight bytes may begin an HTTP/1.x response.

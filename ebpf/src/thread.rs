@@ -7,12 +7,40 @@ use whyslow_abi::{
 };
 
 use crate::{
-    kernel::{self, Task},
+    kernel::{self, OFF_TASK_FLAGS, Task},
     maps::{FREE_SLOTS, LINKS, MARKS, THREADS, ZERO_THREAD, count_loss},
 };
 
+/// `task_struct.flags`: it is ending.
+pub const PF_EXITING: u32 = 0x4;
 /// Slot index that stands for none.
 pub const NO_SLOT: u32 = u32::MAX;
+
+/// Watched processes that a process descends from; 0: none.
+#[derive(Clone, Copy)]
+pub struct Line {
+    /// That started it.
+    pub origin: u32,
+    /// That started the one that started it.
+    pub ancestor: u32,
+}
+
+impl Line {
+    /// Of nobody that is watched.
+    pub const NONE: Self = Self {
+        origin: 0,
+        ancestor: 0,
+    };
+
+    /// As a link has it.
+    #[inline(always)]
+    pub fn of(link: &ThreadLink) -> Self {
+        Self {
+            origin: link.origin,
+            ancestor: link.ancestor,
+        }
+    }
+}
 
 /// What is done with a thread.
 #[derive(Clone, Copy)]
@@ -42,7 +70,11 @@ pub fn mark(task: *const Task) -> Option<Mark> {
 
 #[inline(always)]
 fn place_of_mark(task: *const Task) -> Option<*mut u16> {
-    let tid = kernel::pid(task);
+    place_of(kernel::pid(task))
+}
+
+#[inline(always)]
+fn place_of(tid: u32) -> Option<*mut u16> {
     let entry = MARKS.get_ptr_mut(tid / MARKS_PER_ENTRY)?;
     // SAFETY: the offset is below the entry's length.
     Some(unsafe {
@@ -71,13 +103,18 @@ pub fn link(task: *const Task) -> Option<&'static mut ThreadLink> {
 
 /// Marks the task and makes its link, or keeps the one it has; whether both are there now.
 #[inline(always)]
-fn set(task: *const Task, origin: u32, value: u16) -> bool {
-    let mut fresh = ThreadLink { origin, strikes: 0 };
+fn set(task: *const Task, line: Line, value: u16) -> bool {
+    let mut fresh = ThreadLink {
+        origin: line.origin,
+        ancestor: line.ancestor,
+        strikes: 0,
+    };
     let Some(link) = LINKS.get_or_insert(task, &mut fresh) else {
         count_loss(LossReason::TaskStorageFull);
         return false;
     };
-    link.origin = origin;
+    link.origin = line.origin;
+    link.ancestor = line.ancestor;
     if !set_mark(task, value) {
         count_loss(LossReason::ThreadSlotsFull);
         LINKS.remove(task);
@@ -91,6 +128,50 @@ fn set(task: *const Task, origin: u32, value: u16) -> bool {
 pub fn forget(task: *const Task) {
     set_mark(task, MARK_NONE);
     LINKS.remove(task);
+}
+
+/// The task ends: its id may come to another. What it descends from is still asked for while it closes its
+/// files; the kernel frees that with the task.
+#[inline(always)]
+pub fn ended(task: *const Task) {
+    set_mark(task, MARK_NONE);
+}
+
+/// Takes the mark of an id that its thread has given up.
+#[inline(always)]
+pub fn take_mark(tid: u32) -> Option<Mark> {
+    let place = place_of(tid)?;
+    // SAFETY: a live array value.
+    let mark = unsafe { *place };
+    // SAFETY: as above.
+    unsafe { *place = MARK_NONE }
+    (mark != MARK_NONE).then_some(Mark(mark))
+}
+
+/// Whom a task descends from, with a mark or without.
+#[inline(always)]
+pub fn line(task: *const Task) -> Line {
+    match LINKS.get(task) {
+        Some(link) => {
+            link.strikes = 0;
+            Line::of(link)
+        }
+        None => Line::NONE,
+    }
+}
+
+/// Whether a thread descends from that process.
+#[inline(always)]
+pub fn descends(task: *const Task, process: u32) -> bool {
+    // SAFETY: the task comes from the kernel.
+    let flags: u32 = unsafe { kernel::load(task, OFF_TASK_FLAGS.load()) };
+    if mark(task).is_none() && flags & PF_EXITING == 0 {
+        return false;
+    }
+    match LINKS.get(task) {
+        Some(link) => link.origin == process || link.ancestor == process,
+        None => false,
+    }
 }
 
 /// The slot of a watched thread.
@@ -122,9 +203,9 @@ pub fn write_end(slot: &mut ThreadSlot) {
     }
 }
 
-/// Gives `task` a slot and publishes it. `origin` is the watched process that it descends from.
+/// Gives `task` a slot and publishes it. `line`: whom it descends from.
 #[inline(always)]
-pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Option<u32> {
+pub fn watch(task: *const Task, line: Line, state: ThreadState, now: u64) -> Option<u32> {
     let Ok(Some(index)) = FREE_SLOTS.pop() else {
         count_loss(LossReason::ThreadSlotsFull);
         return None;
@@ -144,7 +225,7 @@ pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Op
     slot.selected_fd = -1;
     slot.syscall = -1;
     write_end(slot);
-    if !set(task, origin, index as u16 + MARK_SLOTS) {
+    if !set(task, line, index as u16 + MARK_SLOTS) {
         release(index);
         return None;
     }
@@ -153,8 +234,8 @@ pub fn watch(task: *const Task, origin: u32, state: ThreadState, now: u64) -> Op
 
 /// Makes `task` a candidate, whatever it was. Its slot, if it had one, is the caller's to release.
 #[inline(always)]
-pub fn make_candidate(task: *const Task, origin: u32) {
-    let _ = set(task, origin, MARK_CANDIDATE);
+pub fn make_candidate(task: *const Task, line: Line) {
+    let _ = set(task, line, MARK_CANDIDATE);
 }
 
 /// Returns a slot to the free list.

@@ -90,11 +90,37 @@ pub struct Finished {
     pub first_byte_ns: u64,
     #[serde(deserialize_with = "integer")]
     pub send_ns: u64,
+    pub operations: Vec<Operation>,
+    #[serde(deserialize_with = "integer")]
+    pub round_trips: u64,
     pub loss: Vec<String>,
     pub traceparent: String,
     pub x_request_id: String,
     pub host: String,
     pub client: String,
+}
+
+/// See `whyslow.v1.Operation`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Operation {
+    pub protocol: String,
+    pub peer: String,
+    pub shape: String,
+    #[serde(deserialize_with = "integer")]
+    pub count: u64,
+    #[serde(deserialize_with = "integer")]
+    pub total_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub slowest_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub rows: u64,
+    #[serde(deserialize_with = "integer")]
+    pub errors: u64,
+    pub last_error: String,
+    pub repeated: bool,
+    pub sampled: bool,
 }
 
 impl Finished {

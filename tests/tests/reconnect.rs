@@ -72,6 +72,9 @@ fn ends_with_the_agent_unless_asked() -> Result<()> {
     agent.stop()?;
     let error = watch.finish(EVENT_LIMIT).unwrap_err().to_string();
     assert!(error.contains("exit status: 1"), "{error}");
-    assert!(error.contains("\nhint: --reconnect"), "{error}");
+    assert!(
+        error.contains("\nhint: ") && error.contains("--reconnect"),
+        "{error}"
+    );
     Ok(())
 }

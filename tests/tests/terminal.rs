@@ -25,10 +25,13 @@ const LOST: &str = "agent lost, reconnecting";
 
 /// `whyslow top` on a terminal; what it leaves in the folder for temporary files can be looked at.
 fn top(live: &Live, socket: &Path, temporary: &Path, options: &[&str]) -> Result<Terminal> {
+    // In a file, since a view starts no agent of its own when the command line names a socket.
+    let config = socket.with_extension("toml");
+    fs::write(&config, format!("socket = {socket:?}\n"))?;
     let mut command = Command::new(&live.binary);
     command
-        .args(["top", "--interval", "200ms", "--socket"])
-        .arg(socket)
+        .args(["top", "--interval", "200ms", "--config"])
+        .arg(config)
         .args(options)
         .env("TMPDIR", temporary);
     Terminal::start("whyslow top", command)

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 use crate::{
     decode::{self, Record},
-    hash::{FastMap, mix},
+    hash::mix,
     input::{Input, Settings},
     losses::{Losses, reason},
     output::{Event, EventKind, Output, RequestFinished, RequestId, Route, WorkerEnded},
@@ -41,6 +41,8 @@ pub struct RoutesView {
     pub routes: Vec<Route>,
     /// Routes folded into `(other)` because the table is bounded.
     pub folded: u64,
+    /// `folded` is at its limit: there may be more.
+    pub folded_more: bool,
     /// Window covered, seconds: shorter than asked for when the agent is younger.
     pub window_s: f64,
 }
@@ -94,7 +96,6 @@ pub struct Engine {
     ended: VecDeque<(u64, u32, ThreadKey)>,
     /// Threads whose record numbers have a gap.
     gaps: Vec<u32>,
-    paths: FastMap<(u32, u64), String>,
     serial: u64,
     ring_full_epoch: u64,
     requests_finished: u64,
@@ -125,7 +126,6 @@ impl Engine {
             pending_ends: Vec::new(),
             ended: VecDeque::new(),
             gaps: Vec::new(),
-            paths: FastMap::default(),
             serial: 0,
             ring_full_epoch: 0,
             requests_finished: 0,
@@ -149,8 +149,11 @@ impl Engine {
             }
             Input::Process { pid, fact } => self.process_fact(pid, fact),
             Input::Path {
-                pid, inode, path, ..
-            } => self.path_found(pid, inode, path, out),
+                pid,
+                fd,
+                inode,
+                path,
+            } => self.path_found(pid, (fd, inode), path.as_deref(), out),
             Input::Losses(counters) => {
                 if self.losses.kernel(&counters) {
                     self.ring_full_epoch += 1;

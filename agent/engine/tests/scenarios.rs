@@ -17,11 +17,18 @@ use std::{
 };
 
 use serde::Deserialize;
-use support::Kernel;
-use whyslow_abi::{connection::ConnectionState, plain_bytes, record::LifecycleKind};
+use support::{Kernel, account, zeroed};
+use whyslow_abi::{
+    account::Account,
+    connection::ConnectionState,
+    plain_bytes,
+    record::LifecycleKind,
+    thread::{ThreadSlot, ThreadState},
+};
 use whyslow_engine::{
     Command, Engine, Event, EventKind, Input, Output, Query, Settings,
-    output::{Binding, RequestFinished, WorkerEnded},
+    input::WaitFact,
+    output::{Binding, RequestFinished, Target, WorkerEnded},
     redact::Redactor,
 };
 
@@ -144,6 +151,10 @@ struct Run {
     redactor: Option<Redactor>,
     outputs: Vec<Output>,
     late: Vec<Vec<u8>>,
+    /// What the outside finds behind every descriptor that it is asked for.
+    path: Option<String>,
+    /// Threads that are blocked: since when, and the account that the outside finds.
+    blocked: BTreeMap<u32, (u64, Account)>,
 }
 
 fn ms(ms: f64) -> u64 {
@@ -167,6 +178,8 @@ impl Run {
             redactor: redact.then(Redactor::new),
             outputs: Vec::new(),
             late: Vec::new(),
+            path: None,
+            blocked: BTreeMap::new(),
         }
     }
 
@@ -179,7 +192,10 @@ impl Run {
         let id = step.connection;
         let known_fd = self.kernel.connections.get(&id).map(|c| c.fd);
         let fd = step.fd.or(known_fd).unwrap_or(id as i32 + 10);
-        if !matches!(step.action.as_str(), "tick" | "losses" | "kill" | "garbage") {
+        if !matches!(
+            step.action.as_str(),
+            "tick" | "losses" | "kill" | "garbage" | "path"
+        ) {
             self.kernel.advance(tid, step.pid, now, &step.spent);
         }
         let kernel = &mut self.kernel;
@@ -200,6 +216,10 @@ impl Run {
             "kill" => kernel.signal(step.sender, step.pid, step.code as i32, now),
             "losses" => self.input(Input::Losses(step.counters.clone())),
             "garbage" => self.input(Input::Record(bytes.to_vec())),
+            "blocks" => {
+                self.blocked.insert(tid, (now, account(&data)));
+            }
+            "path" => self.path = Some(data),
             "tick" => self.input(Input::Tick { now_ns: now }),
             other => panic!("unknown step {other}"),
         }
@@ -270,14 +290,37 @@ impl Run {
                     pid: *pid,
                     fd: *fd,
                     inode: *inode,
-                    path: Some(format!("/srv/data/{inode}")),
+                    path: self.path.clone(),
                 }),
+                Output::Query(Query::Thread { tid }) => Some(self.thread(*tid)),
                 _ => None,
             };
             if let Some(answer) = answer {
                 self.engine.step(answer, &mut self.outputs);
             }
             at += 1;
+        }
+    }
+
+    /// What a thread does, by the last "blocks" of it: else it runs.
+    fn thread(&self, tid: u32) -> Input {
+        let mut slot: ThreadSlot = zeroed();
+        slot.generation = 1;
+        slot.tid = tid;
+        slot.state = ThreadState::Running as u32;
+        let mut wait = None;
+        if let Some((since_ns, account)) = self.blocked.get(&tid) {
+            slot.state = ThreadState::Blocked as u32;
+            slot.since_ns = *since_ns;
+            wait = Some(WaitFact {
+                account: *account as u8,
+                target: Target::Unknown,
+            });
+        }
+        Input::Thread {
+            tid,
+            slot: Some(plain_bytes(&slot).to_vec()),
+            wait,
         }
     }
 
@@ -421,7 +464,7 @@ fn check_finished(name: &str, index: usize, want: &Finished, got: &RequestFinish
         .collect();
     same!(name, index, "ledger", want.ledger, ledger);
     let path = got.waits.first().map(|wait| match &wait.target {
-        whyslow_engine::output::Target::File { path, .. } => path.clone(),
+        Target::File { path, .. } => path.clone(),
         other => format!("{other:?}"),
     });
     if want.wait_path.is_some() {

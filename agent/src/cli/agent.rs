@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use clap::Args;
 use tracing::info;
 
-use super::{Context, host_args, host_args::HostArgs, runtime, signals::Stop, usage};
+use super::{Context, host_args, host_args::HostArgs, runtime, signals::Stop, usage, value};
 use crate::{
+    host,
     pipeline::{Pipeline, Timing},
     sink::grpc::{self, Endpoints, token::Token},
 };
@@ -16,13 +17,17 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     sudo whyslow agent\n  \
     sudo whyslow agent --port 8000 --exclude-comm nginx\n  \
+    sudo whyslow agent --socket-group adm          members of adm may run whyslow top\n  \
     sudo whyslow agent --listen 127.0.0.1:7878 --token-file /etc/whyslow.token\n\n\
     Without a choice, every process that serves HTTP is found and watched. The agent leaves nothing \
     behind: its programs leave the kernel with it, however it ends.")]
 pub(super) struct AgentArgs {
     /// Serve on this TCP address as well; needs --token-file
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = value::address)]
     listen: Option<SocketAddr>,
+    /// Give the socket to this group, by name or number: its members may connect (mode 0660)
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -33,6 +38,7 @@ pub(super) fn run(context: &Context, args: AgentArgs) -> anyhow::Result<()> {
     let settings = args.host.settings(context);
     let endpoints = Endpoints {
         socket: context.socket(),
+        group: group(context, args.socket_group)?,
         tcp: tcp(context, args.listen)?,
     };
     runtime()?.block_on(async {
@@ -60,6 +66,19 @@ pub(super) fn run(context: &Context, args: AgentArgs) -> anyhow::Result<()> {
             _ => finished.map(|_| ()),
         }
     })
+}
+
+/// The id of the group that may connect.
+fn group(context: &Context, named: Option<String>) -> anyhow::Result<Option<u32>> {
+    let Some(name) = named.or_else(|| context.config.socket_group.clone()) else {
+        return Ok(None);
+    };
+    match name.parse().ok().or_else(|| host::group_id(&name)) {
+        Some(id) => Ok(Some(id)),
+        None => Err(usage(format!(
+            "this host has no group {name:?}\nhint: --socket-group takes a name or a number; getent group lists them"
+        ))),
+    }
 }
 
 fn tcp(

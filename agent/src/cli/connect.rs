@@ -1,8 +1,8 @@
 //! The way to an agent: its unix socket, or TCP with a token.
 
 use std::{
-    io,
-    os::unix::net::UnixStream,
+    fs, io,
+    os::unix::{fs::MetadataExt as _, net::UnixStream},
     path::{Path, PathBuf},
 };
 
@@ -15,13 +15,16 @@ use tonic::{
 use whyslow_proto::v1::whyslow_client::WhyslowClient;
 
 use super::{Context, usage};
-use crate::sink::grpc::token::Token;
+use crate::{
+    host,
+    sink::grpc::{socket::SYSTEM_PATH, token::Token},
+};
 
 /// Where an agent is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// On this host.
-    Socket(PathBuf),
+    /// On this host: the first of these sockets that an agent answers on.
+    Socket(Vec<PathBuf>),
     /// `http://HOST:PORT`.
     Tcp(String),
 }
@@ -29,7 +32,13 @@ pub(super) enum Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Socket(path) => write!(f, "{}", path.display()),
+            Self::Socket(paths) => {
+                let paths: Vec<_> = paths
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect();
+                f.write_str(&paths.join(" or "))
+            }
             Self::Tcp(address) => f.write_str(address),
         }
     }
@@ -39,9 +48,10 @@ impl Target {
     /// As the command line says.
     pub(super) fn of(context: &Context) -> anyhow::Result<Self> {
         let Some(address) = &context.global.connect else {
-            let path = context.socket();
-            let path = std::path::absolute(&path).unwrap_or(path);
-            return Ok(Self::Socket(path));
+            let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+            return Ok(Self::Socket(
+                context.sockets().into_iter().map(absolute).collect(),
+            ));
         };
         if !address.starts_with("http://") {
             return Err(usage(format!(
@@ -51,13 +61,23 @@ impl Target {
         Ok(Self::Tcp(address.clone()))
     }
 
+    /// With a socket that an agent answers on as the only one.
+    ///
+    /// # Errors
+    /// Nobody answers ([`Absent`]), or the socket is not open to this user. Over TCP, that is told by
+    /// the attempt to connect alone.
+    pub(super) fn find(&self) -> anyhow::Result<Self> {
+        match self {
+            Self::Socket(paths) => Ok(Self::Socket(vec![answering(paths)?.to_owned()])),
+            Self::Tcp(_) => Ok(self.clone()),
+        }
+    }
+
     /// Connects.
     pub(super) async fn channel(&self) -> anyhow::Result<Channel> {
         let uri = match self {
-            Self::Socket(path) => {
-                if let Some(error) = socket_error(path) {
-                    return Err(error);
-                }
+            Self::Socket(paths) => {
+                let path = answering(paths)?;
                 let path = path.to_str().ok_or_else(|| {
                     anyhow::anyhow!("the socket's path is not UTF-8\nhint: choose another --socket")
                 })?;
@@ -75,19 +95,61 @@ impl Target {
     }
 }
 
-/// Why nobody can be reached on a socket; `None`: somebody can.
-pub(super) fn socket_error(path: &Path) -> Option<anyhow::Error> {
-    let error = UnixStream::connect(path).err()?;
-    let path = path.display();
-    Some(match error.kind() {
-        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
-            "the agent's socket {path} is not open to this user\nhint: sudo whyslow ..., or join the socket's group"
-        ),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            anyhow::anyhow!("no agent answers on {path}\nhint: start one with: sudo whyslow agent")
+/// No agent is there at all.
+#[derive(Debug, thiserror::Error)]
+#[error("no agent answers on {places}\nhint: {hint}")]
+pub(super) struct Absent {
+    places: String,
+    hint: String,
+}
+
+/// The first socket that somebody answers on.
+fn answering(paths: &[PathBuf]) -> anyhow::Result<&Path> {
+    for path in paths {
+        match UnixStream::connect(path) {
+            Ok(_) => return Ok(path),
+            // What a killed agent leaves behind is nobody, too.
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(socket_error(path, &error)),
         }
-        _ => anyhow::anyhow!("cannot connect to {path}: {error}\nhint: check --socket"),
-    })
+    }
+    let hint = match paths {
+        [path] if path != Path::new(SYSTEM_PATH) => {
+            format!(
+                "check --socket, or start one there with: sudo whyslow agent --socket {}",
+                path.display()
+            )
+        }
+        _ => "start one with: sudo whyslow agent".to_owned(),
+    };
+    let places = Target::Socket(paths.to_vec()).to_string();
+    Err(Absent { places, hint }.into())
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Why a socket that is there cannot be used.
+fn socket_error(path: &Path, error: &io::Error) -> anyhow::Error {
+    let shown = path.display();
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return anyhow::anyhow!("cannot connect to {shown}: {error}\nhint: check --socket");
+    }
+    let hint = match fs::metadata(path).map(|metadata| metadata.gid()) {
+        Ok(0) => {
+            "start the agent with --socket-group GROUP, a group of yours, or use sudo".to_owned()
+        }
+        Ok(id) => format!(
+            "it is open to the group {}: join that, or use sudo",
+            host::group_name(id)
+        ),
+        Err(_) => "use sudo, or ask for access to its folder".to_owned(),
+    };
+    anyhow::anyhow!("the agent's socket {shown} is not open to this user\nhint: {hint}")
 }
 
 /// The error at the root: "connection refused" rather than "transport error".
@@ -143,22 +205,110 @@ pub(super) async fn client(target: &Target, token: Option<&Token>) -> anyhow::Re
     Ok(WhyslowClient::with_interceptor(channel, Authorize(value)))
 }
 
-/// What a failed call means to a user.
-pub(super) fn call_error(target: &Target, status: &Status) -> anyhow::Error {
+/// What a failed call means to a user, in every command. `answered`: an agent had answered before on
+/// the same connection.
+pub(super) fn call_error(target: &Target, status: &Status, answered: bool) -> anyhow::Error {
+    use std::error::Error as _;
+
     let message = status.message();
-    match status.code() {
-        tonic::Code::Unauthenticated => anyhow::anyhow!(
+    // What a server says has no source; what the connection says has one.
+    let broken = status.source().is_some();
+    match (status.code(), target) {
+        (tonic::Code::Unauthenticated, _) => anyhow::anyhow!(
             "the agent at {target} refused: {message}\nhint: --token-file FILE with the agent's token"
         ),
-        tonic::Code::InvalidArgument => {
+        (tonic::Code::InvalidArgument, _) => {
             anyhow::anyhow!("{message}\nhint: whyslow watch --help shows how to write it")
         }
-        tonic::Code::ResourceExhausted => anyhow::anyhow!("{message}\nhint: try again later"),
-        tonic::Code::Unimplemented => anyhow::anyhow!(
+        (tonic::Code::ResourceExhausted, _) => {
+            anyhow::anyhow!("{message}\nhint: try again later")
+        }
+        (tonic::Code::Unimplemented, _) => anyhow::anyhow!(
             "{target} is no agent of this version: {message}\nhint: compare whyslow --version on both sides"
         ),
-        _ => anyhow::anyhow!(
-            "the agent at {target} was lost: {message}\nhint: --reconnect waits for it to come back"
+        (_, Target::Tcp(_)) if broken && !answered => anyhow::anyhow!(
+            "what answers on {target} is no agent: {message}\nhint: --connect takes the address that the agent has as --listen"
         ),
+        (_, Target::Socket(_)) if broken && !answered => {
+            anyhow::anyhow!("what answers on {target} is no agent: {message}\nhint: check --socket")
+        }
+        _ => anyhow::anyhow!(
+            "the agent at {target} was lost: {message}\nhint: whyslow watch --reconnect waits for it to come back"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn the_first_socket_that_answers_is_taken() {
+        let folder = TempDir::new();
+        let [own, system] = ["own", "system"].map(|name| folder.path().join(name));
+        let target = Target::Socket(vec![own.clone(), system.clone()]);
+
+        let error = target.find().unwrap_err();
+        assert!(error.is::<Absent>());
+        let text = error.to_string();
+        for path in [&own, &system] {
+            assert!(text.contains(&path.display().to_string()), "{text}");
+        }
+
+        let _system = UnixListener::bind(&system).unwrap();
+        // An agent that was killed leaves its socket.
+        drop(UnixListener::bind(&own).unwrap());
+        assert_eq!(target.find().unwrap(), Target::Socket(vec![system]));
+
+        fs::remove_file(&own).unwrap();
+        let _own = UnixListener::bind(&own).unwrap();
+        assert_eq!(target.find().unwrap(), Target::Socket(vec![own]));
+    }
+
+    #[test]
+    fn a_closed_socket_names_its_group() {
+        let error = io::Error::from(io::ErrorKind::PermissionDenied);
+        let folder = TempDir::new();
+        let group = fs::metadata(folder.path()).unwrap().gid();
+        let text = socket_error(folder.path(), &error).to_string();
+        if group == 0 {
+            assert!(
+                text.contains("\nhint: start the agent with --socket-group"),
+                "{text}"
+            );
+        } else {
+            assert!(text.contains(&host::group_name(group)), "{text}");
+        }
+        // The group of this file is not root's on Debian.
+        let shadow = Path::new("/etc/shadow");
+        if let Ok(group) = fs::metadata(shadow).map(|metadata| metadata.gid())
+            && group != 0
+        {
+            let text = socket_error(shadow, &error).to_string();
+            assert!(
+                text.contains(&format!("the group {}", host::group_name(group))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_failed_call_in_words() {
+        let target = Target::Tcp("http://h:1".to_owned());
+        let text = |status: &Status, answered| call_error(&target, status, answered).to_string();
+        let wrong = text(&Status::unauthenticated("wrong token"), false);
+        assert!(wrong.starts_with("the agent at http://h:1 refused: wrong token\n"));
+
+        let broken = Status::from_error(Box::new(io::Error::other("http2 error")));
+        assert!(
+            text(&broken, false).contains("is no agent")
+                && text(&broken, false).contains("--listen")
+        );
+        assert!(text(&broken, true).contains("was lost"));
+        // A server that says so itself is one.
+        assert!(text(&Status::internal("stopping"), false).contains("was lost"));
     }
 }

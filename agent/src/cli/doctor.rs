@@ -20,7 +20,8 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     sudo whyslow doctor\n  \
     whyslow doctor --json | jq '.[] | select(.available | not)'\n\n\
-    Programs are loaded for a moment to see whether the kernel takes them; nothing stays.")]
+    Programs are loaded for a moment to see whether the kernel takes them; nothing stays.\n\
+    Exit code: 0 when the agent can work here (the feature \"core\" is available), else 1.")]
 pub(super) struct DoctorArgs {
     /// A JSON array of {name, available, reason}
     #[arg(long)]
@@ -51,11 +52,23 @@ pub(super) fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<()> {
         table(&features)
     };
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(anyhow::anyhow!(
-            "cannot write the output: {error}\nhint: is its disk full?"
-        )),
-        _ => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            anyhow::bail!("cannot write the output: {error}\nhint: is its disk full?")
+        }
+        _ => {}
     }
+    anyhow::ensure!(
+        has_core(&features),
+        "the agent cannot work here\nhint: the reason stands at \"core\"; RUST_LOG=debug tells all of it"
+    );
+    Ok(())
+}
+
+/// Without this feature there is no agent; without any of the others it sees less.
+fn has_core(features: &[Feature]) -> bool {
+    features
+        .iter()
+        .any(|feature| feature.name == "core" && feature.available)
 }
 
 fn table(features: &[Feature]) -> String {
@@ -144,14 +157,16 @@ fn agent(context: &Context) -> anyhow::Result<Feature> {
     let target = Target::of(context)?;
     let token = connect::token(context, &target)?;
     let info = runtime()?.block_on(async {
+        let target = target.find()?;
         let mut client = connect::client(&target, token.as_ref()).await?;
         client
             .info(whyslow_proto::v1::InfoRequest {})
             .await
-            .map_err(|status| connect::call_error(&target, &status))
+            .map_err(|status| connect::call_error(&target, &status, false))
+            .map(|info| (target, info))
     });
     Ok(match info {
-        Ok(info) => {
+        Ok((target, info)) => {
             let version = info.into_inner().status.unwrap_or_default().version;
             feature(
                 "agent",
@@ -171,6 +186,14 @@ mod tests {
     fn the_table_is_aligned_and_gives_reasons() {
         let text = table(&[feature("a", true, ""), feature("long", false, "because")]);
         assert_eq!(text, "yes  a\nno   long  because\n");
+    }
+
+    #[test]
+    fn only_the_core_decides() {
+        let other = feature("signals", false, "why");
+        assert!(has_core(&[feature("core", true, ""), other.clone()]));
+        assert!(!has_core(&[feature("core", false, "why")]));
+        assert!(!has_core(&[other]));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap::{ArgMatches, Args, parser::ValueSource};
 use whyslow_abi::thread::MAX_THREADS;
 use whyslow_engine::input::Settings;
 
-use super::{Context, duration, usage};
+use super::{Context, duration, usage, value};
 use crate::{
     host,
     source::{KernelOptions, Source as _, WatchRules, kernel::KernelSource},
@@ -25,6 +25,7 @@ pub(super) struct HostArgs {
         long,
         value_name = "PID",
         value_delimiter = ',',
+        value_parser = value::pid,
         help_heading = "What to watch"
     )]
     pid: Vec<u32>,
@@ -41,6 +42,7 @@ pub(super) struct HostArgs {
         long,
         value_name = "PORT",
         value_delimiter = ',',
+        value_parser = value::port,
         help_heading = "What to watch"
     )]
     port: Vec<u16>,
@@ -57,6 +59,7 @@ pub(super) struct HostArgs {
         long,
         value_name = "PID",
         value_delimiter = ',',
+        value_parser = value::pid,
         help_heading = "What to watch"
     )]
     exclude_pid: Vec<u32>,
@@ -73,6 +76,7 @@ pub(super) struct HostArgs {
         long,
         value_name = "PORT",
         value_delimiter = ',',
+        value_parser = value::port,
         help_heading = "What to watch"
     )]
     exclude_port: Vec<u16>,
@@ -94,6 +98,9 @@ pub(super) struct HostArgs {
     /// Keep the values of query strings (they may hold secrets)
     #[arg(long, help_heading = "Requests")]
     show_query: bool,
+    /// Read what requests ask of PostgreSQL, Redis and memcached: counts, times and shapes. Costs more
+    #[arg(long, help_heading = "Requests")]
+    operations: bool,
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
     wait_floor: Option<String>,
@@ -112,6 +119,16 @@ pub(super) struct HostArgs {
     /// Bytes of the ring buffer; a power of two, at least 4096
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     ring_bytes: Option<u32>,
+}
+
+/// Names of those options of [`HostArgs`] that the command line gives, in the order of the help.
+pub(super) fn given(matches: &ArgMatches) -> Vec<String> {
+    HostArgs::augment_args(clap::Command::new(""))
+        .get_arguments()
+        .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine))
+        .filter_map(|arg| arg.get_long())
+        .map(|name| format!("--{name}"))
+        .collect()
 }
 
 impl HostArgs {
@@ -152,16 +169,15 @@ impl HostArgs {
                 })?),
                 None => defaults.wait_floor_ns,
             };
+        check_route_rules(&either(&self.routes, &config.routes))?;
         Ok(KernelOptions {
             rules,
             ring_bytes,
-            max_threads: positive(
-                "--max-threads",
+            max_threads: thread_limit(
                 self.max_threads
                     .or(config.max_threads)
                     .unwrap_or(defaults.max_threads),
-            )?
-            .min(MAX_THREADS),
+            )?,
             max_connections: positive(
                 "--max-connections",
                 self.max_connections
@@ -169,6 +185,7 @@ impl HostArgs {
                     .unwrap_or(defaults.max_connections),
             )?,
             wait_floor_ns,
+            operations: self.operations || config.operations.unwrap_or(defaults.operations),
         })
     }
 
@@ -221,6 +238,25 @@ fn positive(name: &str, value: u32) -> anyhow::Result<u32> {
         )));
     }
     Ok(value)
+}
+
+fn thread_limit(value: u32) -> anyhow::Result<u32> {
+    if value > MAX_THREADS {
+        return Err(usage(format!(
+            "--max-threads {value} is more than can be watched\nhint: {MAX_THREADS} is the limit"
+        )));
+    }
+    positive("--max-threads", value)
+}
+
+/// A rule is compared with paths, which all begin with a slash.
+fn check_route_rules(rules: &[String]) -> anyhow::Result<()> {
+    match rules.iter().find(|rule| !rule.starts_with('/')) {
+        Some(rule) => Err(usage(format!(
+            "the route rule {rule:?} does not begin with a slash\nhint: --route-rule '/shop/{{name}}/item/{{id}}'"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Loads and attaches the programs; says which features are off.
@@ -309,6 +345,14 @@ mod tests {
             },
             HostArgs {
                 max_threads: Some(0),
+                ..HostArgs::default()
+            },
+            HostArgs {
+                max_threads: Some(MAX_THREADS + 1),
+                ..HostArgs::default()
+            },
+            HostArgs {
+                routes: vec!["/good".to_owned(), "foo".to_owned()],
                 ..HostArgs::default()
             },
             HostArgs {

@@ -3,8 +3,10 @@
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+
+use crate::sink::grpc::socket;
 
 mod agent;
 mod connect;
@@ -16,6 +18,7 @@ mod record;
 mod replay;
 mod signals;
 mod top;
+mod value;
 mod watch;
 
 /// whyslow tells why a request is slow, while it is still slow.
@@ -45,7 +48,8 @@ struct Cli {
 #[command(next_help_heading = "Global options")]
 struct GlobalArgs {
     /// Unix socket of the agent [default: /run/whyslow/agent.sock as root, else
-    /// $XDG_RUNTIME_DIR/whyslow/agent.sock]
+    /// $XDG_RUNTIME_DIR/whyslow/agent.sock (/tmp/whyslow-UID/agent.sock without that variable);
+    /// when no agent answers there, clients ask the one on /run/whyslow/agent.sock]
     #[arg(long, global = true, value_name = "PATH", env = "WHYSLOW_SOCKET")]
     socket: Option<PathBuf>,
     /// Agent to ask over TCP instead of a socket
@@ -75,8 +79,11 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches()
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
             // A closed pipe is no failure of `--help`.
@@ -84,7 +91,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match run(cli) {
+    match run(cli, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", report(&error));
@@ -103,7 +110,7 @@ fn usage(text: impl std::fmt::Display) -> anyhow::Error {
     Usage(text.to_string()).into()
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let config = crate::config::Config::load(cli.global.config.as_deref())?;
     let log = cli.global.log.clone().or_else(|| config.log.clone());
     start_log(log.as_deref(), &cli.command)?;
@@ -113,7 +120,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         Command::Agent(args) => agent::run(&context, args),
-        Command::Top(args) => top::run(&context, args),
+        Command::Top(args) => {
+            let of_agent = matches
+                .subcommand()
+                .map(|(_, matches)| host_args::given(matches));
+            top::run(&context, args, &of_agent.unwrap_or_default())
+        }
         Command::Watch(args) => watch::run(&context, args),
         Command::Record(args) => record::run(&context, args),
         Command::Replay(args) => replay::run(&context, args),
@@ -129,13 +141,24 @@ struct Context {
 }
 
 impl Context {
-    /// The agent's socket: flag or environment, file, default.
+    /// Where to serve: flag or environment, file, default.
     fn socket(&self) -> PathBuf {
+        self.chosen_socket().unwrap_or_else(socket::default_path)
+    }
+
+    /// Where to look for an agent, in this order.
+    fn sockets(&self) -> Vec<PathBuf> {
+        match self.chosen_socket() {
+            Some(path) => vec![path],
+            None => socket::default_paths(),
+        }
+    }
+
+    fn chosen_socket(&self) -> Option<PathBuf> {
         self.global
             .socket
             .clone()
             .or_else(|| self.config.socket.clone())
-            .unwrap_or_else(crate::sink::grpc::socket::default_path)
     }
 
     /// The file with the token: flag or environment, file.
@@ -209,8 +232,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -240,6 +261,17 @@ mod tests {
             );
             assert!(command.get_about().is_some(), "{name} has no description");
         }
+    }
+
+    #[test]
+    fn the_options_of_the_agent_are_told_apart() {
+        let line = "whyslow top --once --port 8000,8001 --socket /a --max-threads 9 --show-query";
+        let matches = Cli::command().get_matches_from(line.split(' '));
+        let (_, top) = matches.subcommand().unwrap();
+        assert_eq!(
+            host_args::given(top),
+            ["--port", "--show-query", "--max-threads"]
+        );
     }
 
     #[test]

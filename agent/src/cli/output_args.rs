@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use clap::Args;
 use whyslow_proto::v1::SubscribeRequest;
 
-use super::{duration, usage};
+use super::{duration, usage, value};
 use crate::sink::{
     fields::Fields,
     json::JsonLines,
@@ -34,7 +34,7 @@ pub(super) struct OutputArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     min_duration: Option<Duration>,
     /// Only requests and workers of this process
-    #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
+    #[arg(long = "pid", value_name = "PID", value_delimiter = ',', value_parser = value::pid)]
     pids: Vec<u32>,
     /// Only these events: requestStarted, requestFinished, workerStarted, workerEnded [default: all
     /// with --json, else requestFinished, and workerEnded without --fields]; loss is always told

@@ -72,6 +72,7 @@ fn serve(context: &Context, source: ReplaySource, args: &ReplayArgs) -> anyhow::
         let mut stop = Stop::new()?;
         let bound = grpc::bind(Endpoints {
             socket: context.socket(),
+            group: None,
             tcp: None,
         })
         .await?;

@@ -7,7 +7,7 @@ use whyslow_top::{Connector, Options, Pane};
 
 use super::{
     Context,
-    connect::{self, Target, socket_error},
+    connect::{self, Absent, Target},
     duration, host_args,
     host_args::HostArgs,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// Show requests in flight, routes and workers, live
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    sudo whyslow top                      without an agent: one is started within\n  \
+    sudo whyslow top                      without an agent (and without --socket): one is started within\n  \
     whyslow top --connect http://HOST:7878 --token-file FILE\n  \
     whyslow top --once                    one snapshot as text\n  \
     whyslow top --once --json | jq .\n\n\
@@ -65,7 +65,8 @@ impl TopArgs {
     }
 }
 
-pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
+/// `of_agent`: the options on the command line that are those of an agent.
+pub(super) fn run(context: &Context, args: TopArgs, of_agent: &[String]) -> anyhow::Result<()> {
     let target = Target::of(context)?;
     let token = connect::token(context, &target)?;
     // The view must not hold up an agent within.
@@ -77,33 +78,45 @@ pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
             anyhow::anyhow!("cannot start: {error}\nhint: is a resource limit reached?")
         })?;
     runtime.block_on(async {
-        let (target, embedded) = match missing_agent(&target) {
-            None => (target, None),
-            Some(error) if !host_args::is_privileged() => {
+        let (target, embedded) = match target.find() {
+            Ok(found) => (found, None),
+            // An agent on a named socket is that agent and no other.
+            Err(error) if !error.is::<Absent>() || context.global.socket.is_some() => {
+                return Err(error);
+            }
+            Err(error) if !host_args::is_privileged() => {
                 let text = format!("{error:#}");
                 let (reason, _) = text.split_once("\nhint: ").unwrap_or((&text, ""));
                 anyhow::bail!(
                     "{reason}\nhint: sudo whyslow top (starts one within), or sudo whyslow agent"
                 );
             }
-            Some(_) => {
+            Err(_) => {
                 eprintln!(
                     "whyslow: no agent answers on {target}: starting one within, for this view"
                 );
                 let embedded = Embedded::start(context, &args.host).await?;
-                (Target::Socket(embedded.socket()), Some(embedded))
+                (Target::Socket(vec![embedded.socket()]), Some(embedded))
             }
         };
+        if embedded.is_none() && !of_agent.is_empty() {
+            eprintln!(
+                "whyslow: not used: {}: an agent runs already, and has its own",
+                of_agent.join(", ")
+            );
+        }
         let label = if embedded.is_some() {
             "agent within".to_owned()
         } else {
             target.to_string()
         };
         let secret = token.map(|token| token.secret().to_owned());
+        let asked = target.clone();
         let connector = Connector::new(label, move || {
             let target = target.clone();
             async move { target.channel().await }
         })
+        .with_words(move |status, answered| connect::call_error(&asked, status, answered))
         .with_token(secret);
         let shown = whyslow_top::run(connector, args.options()).await;
         let ended = match embedded {
@@ -112,14 +125,6 @@ pub(super) fn run(context: &Context, args: TopArgs) -> anyhow::Result<()> {
         };
         shown.and(ended)
     })
-}
-
-/// Why a local agent cannot be reached, when nobody is there at all.
-fn missing_agent(target: &Target) -> Option<anyhow::Error> {
-    match target {
-        Target::Socket(path) => socket_error(path),
-        Target::Tcp(_) => None,
-    }
 }
 
 /// An agent within this process, on a socket that only this user can reach.
@@ -136,6 +141,7 @@ impl Embedded {
         let folder = PrivateFolder::new()?;
         let bound = grpc::bind(Endpoints {
             socket: folder.socket(),
+            group: None,
             tcp: None,
         })
         .await?;

@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_secs(1);
     whyslow watch --status 5xx,none --route '/api/*'\n  \
     whyslow watch --fields startTime,route,wallNs,ledger.account\n  \
     whyslow watch --json | jq 'select(.requestFinished.status == 500)'\n\n\
-    It begins with what is in flight. Columns: time of the begin, wall time, status (--- for none), \
+    It begins with what is in flight (not with --status, which only the end tells). Columns: time of the begin, wall time, status (--- for none), \
     method and route, the accounts with most time, process/thread and its name.")]
 pub(super) struct WatchArgs {
     #[command(flatten)]
@@ -57,10 +57,12 @@ pub(super) fn run(context: &Context, args: WatchArgs) -> anyhow::Result<()> {
             () = output_closed() => Ok(()),
             ended = async {
                 loop {
-                    let ended = match connect::client(&target, token.as_ref()).await {
-                        Ok(client) => follow(client, &target, &request, &mut printer).await,
-                        Err(error) => Err(error),
+                    let attempt = async {
+                        let target = target.find()?;
+                        let client = connect::client(&target, token.as_ref()).await?;
+                        follow(client, &target, &request, &mut printer).await
                     };
+                    let ended = attempt.await;
                     match ended {
                         Err(error) if args.reconnect && !error.is::<PrintEnd>() => {
                             let text = format!("{error:#}");
@@ -89,7 +91,7 @@ async fn follow<W: io::Write>(
     let mut events = client
         .subscribe(request.clone())
         .await
-        .map_err(|status| connect::call_error(target, &status))?
+        .map_err(|status| connect::call_error(target, &status, false))?
         .into_inner();
     loop {
         // Whatever is there is printed at once; when there is nothing more, it is flushed.
@@ -101,12 +103,12 @@ async fn follow<W: io::Write>(
                 events.message().await
             }
         };
-        match next.map_err(|status| connect::call_error(target, &status))? {
+        match next.map_err(|status| connect::call_error(target, &status, true))? {
             Some(event) => printer.print(&event)?,
             None => {
                 printer.flush()?;
                 anyhow::bail!(
-                    "the agent at {target} has stopped\nhint: --reconnect waits for it to come back"
+                    "the agent at {target} has stopped\nhint: whyslow watch --reconnect waits for it to come back"
                 );
             }
         }

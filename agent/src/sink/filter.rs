@@ -96,11 +96,11 @@ impl Filter {
         }
     }
 
-    /// Whether a request in flight is told at the begin of a subscription: its status is not known
-    /// yet, and its age stands for its wall time.
+    /// Whether a request in flight is told at the begin of a subscription. Its age stands for its wall
+    /// time; who asks for a status is not told of it, since it has none yet.
     #[must_use]
     pub fn admits_in_flight(&self, started: &RequestStarted, age_ns: u64) -> bool {
-        age_ns >= self.min_wall_ns && self.admits_request(started)
+        self.statuses.is_empty() && age_ns >= self.min_wall_ns && self.admits_request(started)
     }
 
     fn has_kind(&self, name: &str) -> bool {
@@ -185,7 +185,7 @@ impl StatusRange {
         }
         if let Some(class) = text.strip_suffix("xx") {
             let class: u16 = class.parse().map_err(|_| wrong())?;
-            if !(1..=9).contains(&class) {
+            if !(1..=5).contains(&class) {
                 return Err(wrong());
             }
             return Ok(Self {
@@ -277,7 +277,12 @@ mod tests {
         assert!(by(&["200"]).admits(&ok) && !by(&["200"]).admits(&failed));
         assert!(by(&["none"]).admits(&none) && !by(&["none"]).admits(&ok));
         assert!(by(&["none", "5xx"]).admits(&failed));
-        assert!(!by(&["5xx"]).admits(&EventKind::RequestStarted(Arc::default())));
+        for statuses in [&["5xx"], &["none"]] {
+            let started = Arc::<RequestStarted>::default();
+            assert!(!by(statuses).admits_in_flight(&started, u64::MAX));
+            assert!(!by(statuses).admits(&EventKind::RequestStarted(started)));
+        }
+        assert!(by(&[]).admits_in_flight(&RequestStarted::default(), 0));
     }
 
     #[test]
@@ -308,7 +313,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for status in [
-            "", "5", "5x", "0xx", "xxx", "099", "50x", "1000", "+50", "ok",
+            "", "5", "5x", "0xx", "6xx", "9xx", "xxx", "099", "50x", "1000", "+50", "ok",
         ] {
             let request = SubscribeRequest {
                 statuses: vec![status.to_owned()],

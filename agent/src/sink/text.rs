@@ -5,6 +5,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use whyslow_proto::v1::{self, event::Event as Kind};
+use whyslow_top::printable;
 
 use super::{fields::Fields, printer::Format};
 use crate::host;
@@ -158,22 +159,6 @@ pub fn duration(ns: u64) -> String {
     format!("{}m{:02}s", seconds / 60, seconds % 60)
 }
 
-/// Control characters written out, so that no terminal obeys them.
-fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if c.is_control() {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    Cow::Owned(safe)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +209,25 @@ mod tests {
     fn terminals_are_not_spoken_to_by_strangers() {
         let text = line(|request| request.route = "/\u{1b}[2J\n\u{9b}x".to_owned());
         assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
-        assert!(text.contains("/\\u{1b}[2J\\n\\u{9b}x"), "{text:?}");
+        assert!(text.contains("/\\x1b[2J\\n\\x9bx"), "{text:?}");
+    }
+
+    #[test]
+    fn columns_are_not_reordered_by_strangers() {
+        let anchor = Anchor {
+            monotonic_ns: 0,
+            unix_ns: 0,
+        };
+        for odd in "\u{200b}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}\u{9b}\t".chars() {
+            let mut request = wire::request_started(&testing::finished().started, anchor);
+            request.target = format!("/a{odd}b");
+            let event = wire::wrap(Kind::RequestStarted(request), 1, anchor);
+            let mut out = Vec::new();
+            let fields = Fields::parse(&["target"]).unwrap();
+            Columns::new(fields).write(&event, &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.starts_with("/a\\") && !text.contains(odd), "{text:?}");
+        }
     }
 
     #[test]

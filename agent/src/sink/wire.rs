@@ -1,8 +1,8 @@
 //! Domain types to wire types, field by field. No decisions are made here.
 
 use whyslow_engine::output::{
-    Event, EventKind, InFlight, LedgerEntry, Operation, RequestFinished, RequestStarted, Route, Target,
-    WaitEntry, Worker, WorkerEnded, WorkerStarted,
+    Event, EventKind, InFlight, LedgerEntry, Operation, RequestFinished, RequestStarted, Route,
+    Target, WaitEntry, Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 

@@ -132,6 +132,8 @@ pub struct KernelOptions {
     pub max_connections: u32,
     /// Shortest wait that is kept with a request, ns.
     pub wait_floor_ns: u64,
+    /// What requests ask of servers is read.
+    pub operations: bool,
 }
 
 impl Default for KernelOptions {
@@ -142,6 +144,7 @@ impl Default for KernelOptions {
             max_threads: DEFAULT_THREADS,
             max_connections: DEFAULT_CONNECTIONS,
             wait_floor_ns: 1_000_000,
+            operations: false,
         }
     }
 }

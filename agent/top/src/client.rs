@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tonic::{
-    Code, Request, Status,
+    Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
@@ -56,9 +56,12 @@ pub(crate) enum Update {
 }
 
 /// A connection to an agent.
-pub(crate) struct Agent {
+pub(crate) struct Agent<'a> {
+    connector: &'a Connector,
     client: WhyslowClient<InterceptedService<Channel, Bearer>>,
     window_s: u32,
+    /// It has answered: it is an agent.
+    answered: bool,
 }
 
 /// Puts the token into each call.
@@ -76,9 +79,9 @@ impl Interceptor for Bearer {
     }
 }
 
-impl Agent {
+impl<'a> Agent<'a> {
     /// Connects.
-    pub(crate) async fn connect(connector: &Connector, window_s: u32) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(connector: &'a Connector, window_s: u32) -> anyhow::Result<Self> {
         let bearer = connector
             .token()
             .map(|token| format!("Bearer {token}").parse());
@@ -89,19 +92,26 @@ impl Agent {
         let channel = timeout(PATIENCE, connector.connect())
             .await
             .ok()
-            .with_context(|| format!("no connection after {} s", PATIENCE.as_secs()))??;
+            .with_context(|| too_late("cannot be reached", connector))??;
         let client = WhyslowClient::with_interceptor(channel, Bearer(bearer))
             .max_decoding_message_size(LARGEST_ANSWER);
-        Ok(Self { client, window_s })
+        Ok(Self {
+            connector,
+            client,
+            window_s,
+            answered: false,
+        })
     }
 
     /// Asks for everything that is shown.
-    pub(crate) async fn poll(&self) -> anyhow::Result<Snapshot> {
-        timeout(PATIENCE, self.ask())
+    pub(crate) async fn poll(&mut self) -> anyhow::Result<Snapshot> {
+        let snapshot = timeout(PATIENCE, self.ask())
             .await
             .ok()
-            .with_context(|| format!("no answer after {} s", PATIENCE.as_secs()))?
-            .map_err(|status| anyhow::anyhow!(explain(&status)))
+            .with_context(|| too_late("gives no answer", self.connector))?
+            .map_err(|status| self.connector.explain(&status, self.answered))?;
+        self.answered = true;
+        Ok(snapshot)
     }
 
     async fn ask(&self) -> Result<Snapshot, Status> {
@@ -127,17 +137,13 @@ impl Agent {
     }
 }
 
-/// What a status means for the one who reads it.
-fn explain(status: &Status) -> String {
-    let message = clean(status.message());
-    match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied => {
-            format!("the agent refuses: {message}\nhint: check the token")
-        }
-        Code::Unimplemented => "no whyslow agent answers there".to_owned(),
-        code if message.is_empty() => code.description().to_owned(),
-        _ => message,
-    }
+/// Patience has ended.
+fn too_late(what: &str, connector: &Connector) -> String {
+    format!(
+        "the agent at {} {what} within {} s\nhint: is the address right, and the network in between?",
+        clean(connector.label()),
+        PATIENCE.as_secs()
+    )
 }
 
 /// Sends updates until the receiver is gone. `interval`: time between two rounds; a change counts at
@@ -151,10 +157,12 @@ pub(crate) async fn follow(
     let mut backoff = FIRST_BACKOFF;
     loop {
         let error = match Agent::connect(&connector, window_s).await {
-            Ok(agent) => match watch_agent(&agent, &mut interval, &updates, &mut backoff).await {
-                Ok(()) => return,
-                Err(error) => error,
-            },
+            Ok(mut agent) => {
+                match watch_agent(&mut agent, &mut interval, &updates, &mut backoff).await {
+                    Ok(()) => return,
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         if updates
@@ -174,7 +182,7 @@ pub(crate) async fn follow(
 
 /// Asks until the agent is lost (an error) or the receiver is gone.
 async fn watch_agent(
-    agent: &Agent,
+    agent: &mut Agent<'_>,
     interval: &mut watch::Receiver<Duration>,
     updates: &mpsc::Sender<Update>,
     backoff: &mut Duration,
@@ -198,28 +206,5 @@ async fn watch_agent(
                 () = updates.closed() => return Ok(()),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_explained() {
-        let text = explain(&Status::unauthenticated("no \x1b token"));
-        assert_eq!(
-            text,
-            "the agent refuses: no \\x1b token\nhint: check the token"
-        );
-        assert_eq!(
-            explain(&Status::unimplemented("")),
-            "no whyslow agent answers there"
-        );
-        assert_eq!(
-            explain(&Status::unavailable("tcp connect error")),
-            "tcp connect error"
-        );
-        assert!(!explain(&Status::unavailable("")).is_empty());
     }
 }

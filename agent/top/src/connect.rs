@@ -5,10 +5,15 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
+
+use crate::text::clean;
 
 /// A connection attempt under way.
 type Connecting = Pin<Box<dyn Future<Output = anyhow::Result<Channel>> + Send>>;
+
+/// How a failed call is told.
+type Words = Box<dyn Fn(&Status, bool) -> anyhow::Error + Send + Sync>;
 
 /// How to connect, and to connect again.
 ///
@@ -23,6 +28,7 @@ pub struct Connector {
     label: String,
     token: Option<String>,
     connect: Box<dyn Fn() -> Connecting + Send + Sync>,
+    words: Words,
 }
 
 impl Connector {
@@ -38,7 +44,19 @@ impl Connector {
             label: label.into(),
             token: None,
             connect: Box::new(move || Box::pin(connect())),
+            words: Box::new(|status, _| anyhow::anyhow!(status.to_string())),
         }
+    }
+
+    /// Tells failed calls in the caller's words. `words` gets the status, and whether an agent had
+    /// answered before on the same connection; the last line of the error may be a hint.
+    #[must_use]
+    pub fn with_words(
+        mut self,
+        words: impl Fn(&Status, bool) -> anyhow::Error + Send + Sync + 'static,
+    ) -> Self {
+        self.words = Box::new(words);
+        self
     }
 
     /// Sends `authorization: Bearer TOKEN` with each call.
@@ -59,6 +77,13 @@ impl Connector {
         self.token.as_deref()
     }
 
+    /// What a failed call means. What a stranger says in it does no harm to a terminal.
+    pub(crate) fn explain(&self, status: &Status, answered: bool) -> anyhow::Error {
+        let text = format!("{:#}", (self.words)(status, answered));
+        let lines: Vec<String> = text.lines().map(clean).collect();
+        anyhow::anyhow!(lines.join("\n"))
+    }
+
     /// Connects.
     pub(crate) fn connect(&self) -> Connecting {
         (self.connect)()
@@ -71,5 +96,19 @@ impl fmt::Debug for Connector {
         f.debug_struct("Connector")
             .field("label", &self.label)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_is_told_in_the_callers_words() {
+        let connector = Connector::new("here", || async { anyhow::bail!("nobody") }).with_words(
+            |status, answered| anyhow::anyhow!("{answered}: {}\nhint: go on", status.message()),
+        );
+        let text = connector.explain(&Status::unavailable("no \x1b token"), true);
+        assert_eq!(text.to_string(), "true: no \\x1b token\nhint: go on");
     }
 }

@@ -40,6 +40,7 @@ use std::time::Duration;
 pub use crate::{
     connect::Connector,
     options::{Options, Pane},
+    text::printable,
 };
 
 /// Shortest and longest time between two questions.

@@ -118,6 +118,8 @@ pub(crate) struct Model {
     pub(crate) snapshot: Option<Box<Snapshot>>,
     /// Requests per second of it; `None`: not known yet.
     pub(crate) rate_per_s: Option<f64>,
+    /// Most requests in flight in one answer until now.
+    pub(crate) most_in_flight: usize,
     /// The connection.
     pub(crate) link: Link,
     /// What the user chose.
@@ -144,6 +146,7 @@ impl Model {
             label: clean(label),
             snapshot: None,
             rate_per_s: None,
+            most_in_flight: 0,
             link: Link::Connecting {
                 since: now,
                 error: None,
@@ -211,6 +214,8 @@ impl Model {
             return;
         }
         self.rate_per_s = self.measure_rate();
+        let in_flight = snapshot.in_flight.requests.len();
+        self.most_in_flight = self.most_in_flight.max(in_flight);
         if let Some(Overlay::Detail(key, last)) = &mut self.ui.overlay
             && key.is_in(&snapshot)
         {

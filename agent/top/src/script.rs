@@ -25,7 +25,7 @@ use crate::{
     rows::request_line,
     signals::Signals,
     text::{Cut, clean, fit},
-    view::{account_name, draw_list, figures, height_of, to_text},
+    view::{account_name, draw_list, figures, height_of, identity, to_text},
 };
 
 /// Width when standard output is no terminal.
@@ -51,15 +51,12 @@ pub(crate) async fn once(connector: &Connector, options: &Options) -> anyhow::Re
 
 /// The state after the settling time.
 pub(crate) async fn settle(connector: &Connector, options: &Options) -> anyhow::Result<Model> {
-    let cannot = || format!("ask the agent ({})", clean(connector.label()));
     let begin = Instant::now();
     let end = begin + options.settle;
     let mut model = Model::new(connector.label(), options, Duration::ZERO);
-    let agent = Agent::connect(connector, options.window_s)
-        .await
-        .with_context(cannot)?;
+    let mut agent = Agent::connect(connector, options.window_s).await?;
     loop {
-        let snapshot = agent.poll().await.with_context(cannot)?;
+        let snapshot = agent.poll().await?;
         model.apply(Update::Snapshot(Box::new(snapshot)), begin.elapsed());
         let now = Instant::now();
         // A rate needs two answers, however slow the first one was.
@@ -91,7 +88,8 @@ pub(crate) async fn json_lines(connector: Connector, options: &Options) -> anyho
                 }
             }
             Some(Update::Lost(error)) => {
-                eprintln!("whyslow: agent lost, reconnecting: {}", clean(&error));
+                let line = error.lines().next().unwrap_or_default();
+                eprintln!("whyslow: agent lost, reconnecting: {}", clean(line));
             }
             None => break,
         }
@@ -146,16 +144,7 @@ pub(crate) fn text(model: &Model, columns: u16) -> String {
     let theme = Theme::plain();
     let mut out = String::new();
     if let Some(snapshot) = &model.snapshot {
-        let status = snapshot.info.status.clone().unwrap_or_default();
-        let line = format!(
-            "whyslow {} · {} · Linux {} · {} processes, {} threads",
-            clean(&status.version),
-            model.label,
-            clean(&status.kernel),
-            status.processes,
-            status.threads
-        );
-        out += &fit(&line, columns.into(), Cut::End);
+        out += &identity(model, columns.into());
         out.push('\n');
         // Not cut: a loss that is not shown would be a lie.
         out += &figures(model, theme).to_string();

@@ -2,18 +2,32 @@
 //!
 //! Request targets, thread names and paths are bytes of somebody else: a terminal escape among them
 //! must not reach the terminal, and neither must characters that reorder or hide what stands beside
-//! them. What must stay true: everything that came from the agent passes [`clean`] before it is drawn
-//! or printed as text. (JSON output escapes by itself.)
+//! them. What must stay true: everything that came from the agent passes [`clean`] before it is drawn,
+//! or [`printable`] before it is printed as text. (JSON output escapes by itself.)
+
+use std::borrow::Cow;
 
 use ratatui::text::Span;
 
 /// Longest text kept for one value, in characters: more never fits on a screen.
 const LONGEST: usize = 4096;
 
-/// Escapes control characters (`\x1b`, `\n`) and invisible formatting characters (`\u{202e}`).
+/// Escapes control characters (`\x1b`, `\n`) and invisible formatting characters (`\u{202e}`), and
+/// cuts what never fits on a screen.
 pub(crate) fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars().take(LONGEST) {
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |c| c.0);
+    printable(&text[..end]).into_owned()
+}
+
+/// Text safe to be sent to a terminal, of any length: control characters (`\x1b`, `\n`) and
+/// invisible formatting characters (`\u{202e}`) are written out.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|c| c.is_control() || is_invisible(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
         match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
@@ -23,7 +37,7 @@ pub(crate) fn clean(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Characters that are drawn as nothing and change how their neighbours are drawn: soft hyphen,

@@ -32,6 +32,23 @@ pub const INTERIM_RESPONSE: u32 = 4;
 /// since: its end has been told.
 pub const SHUT_DOWN: u32 = 8;
 
+/// Bit of [`ConnectionState::flags`]: it speaks another protocol since a response of status 101, whose end
+/// has been told.
+pub const UPGRADED: u32 = 16;
+
+/// Value of the map `DESCRIPTORS`: the socket behind a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketPlace {
+    /// Its inode number.
+    pub id: u64,
+    /// Address of its `struct file`.
+    pub file: u64,
+}
+
+// SAFETY: integers only.
+unsafe impl Plain for SocketPlace {}
+
 /// Bytes kept of a response's head.
 pub const RESPONSE_HEAD: usize = 1024;
 

@@ -78,6 +78,7 @@ pub const FIELDS: &[Field] = &[
     field("OFF_FILE_OP", "file", "f_op", "core"),
     field("OFF_FILE_PRIVATE", "file", "private_data", "core"),
     field("OFF_FILE_INODE", "file", "f_inode", "core"),
+    field("OFF_FILE_REFERENCES", "file", "f_ref", "core"),
     field("OFF_FILE_DENTRY", "file", "f_path.dentry", "core"),
     field("OFF_INODE_MODE", "inode", "i_mode", "core"),
     field("OFF_INODE_INO", "inode", "i_ino", "core"),
@@ -108,6 +109,7 @@ pub const FIELDS: &[Field] = &[
         "core",
     ),
     field("OFF_EPITEM_FILE", "epitem", "ffd.file", "core"),
+    field("OFF_EPITEM_DATA", "epitem", "event.data", "core"),
 ];
 
 /// Names of the other globals, with what they are. All `u64`.
@@ -116,6 +118,8 @@ pub mod global {
     pub const SELF_TGID: &str = "SELF_TGID";
     /// 1: processes that listen become candidates by themselves; the agent judges them later.
     pub const DISCOVER: &str = "DISCOVER";
+    /// 1: what a thread with a request exchanges with servers is copied.
+    pub const COPY_DATA: &str = "COPY_DATA";
     /// Shortest wait that is kept with a request, ns.
     pub const WAIT_FLOOR_NS: &str = "WAIT_FLOOR_NS";
     /// Which argument of `sched_switch` is the previous state; `u64::MAX`: none (before 5.18).
@@ -128,6 +132,8 @@ pub mod global {
     pub const OPS_TIMER: &str = "OPS_TIMER";
     /// See `OPS_EVENT`.
     pub const OPS_PIDFD: &str = "OPS_PIDFD";
+    /// Count of references of a `struct file` (signed) that has just one: 0 for `f_ref`, 1 for `f_count`.
+    pub const FILE_ONE_REFERENCE: &str = "FILE_ONE_REFERENCE";
     /// BTF id of the structure that addresses are cast to; 0: this kernel does not cast.
     pub const CAST_TYPE: &str = "CAST_TYPE";
 }

@@ -27,6 +27,8 @@ crate::integer_enum! {
         Faulted = 5 => "faulted",
         /// Ended.
         Ended = 6 => "ended",
+        /// Stopped by a signal or a tracer.
+        Stopped = 7 => "stopped",
     }
 }
 
@@ -111,8 +113,10 @@ pub const MAX_THREADS: u32 = (u16::MAX - MARK_SLOTS) as u32 + 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ThreadLink {
-    /// Process id of the watched process this one descends from; 0 for none. Kept over exec.
+    /// Process id of the watched process that started this one; 0 for none. Kept over exec.
     pub origin: u32,
+    /// The one that started that, where it was watched too.
+    pub ancestor: u32,
     /// Candidate: reads from accepted connections that were not HTTP.
     pub strikes: u32,
 }

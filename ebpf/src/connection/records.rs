@@ -59,6 +59,10 @@ pub fn ship_begin(
             }
             core::ptr::write_unaligned((&raw mut (*record).peer_address).cast(), address);
         }
+        kernel::copy(
+            &raw mut (*record).comm,
+            (transfer.task as u64 + OFF_TASK_COMM.load()) as *const [u8; 16],
+        );
         kernel::copy(&raw mut (*record).totals, &raw const slot.totals);
         (*record).read_len = 0;
         (*record).payload_len = 0;

@@ -11,10 +11,9 @@ use crate::{
     emit::{self, Life},
     kernel::{self, OFF_TASK_FLAGS, SELF_TGID, Task, TaskIteration},
     maps::TARGETS,
-    thread::{self, Mark},
+    thread::{self, Line, Mark, PF_EXITING},
 };
 
-const PF_EXITING: u32 = 0x4;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Entry.
@@ -46,21 +45,21 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
             thread::release(index);
         }
     } else if index.is_none() {
-        let origin = thread::link(task).map_or(0, |link| link.origin);
+        let line = thread::link(task).map_or(Line::NONE, |link| Line::of(link));
         if action == Adoption::Watch as u32 {
-            start(task, origin);
+            start(task, line);
         } else if mark.is_none() {
-            thread::make_candidate(task, 0);
+            thread::make_candidate(task, line);
         }
     }
     0
 }
 
 #[inline(always)]
-fn start(task: *const Task, origin: u32) {
+fn start(task: *const Task, line: Line) {
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(index) = thread::watch(task, origin, ThreadState::Unknown, now) else {
+    let Some(index) = thread::watch(task, line, ThreadState::Unknown, now) else {
         return;
     };
     let Some(slot) = thread::watched(task) else {

@@ -6,32 +6,43 @@ use whyslow_abi::record::LifecycleKind;
 
 use crate::{
     emit::{self, Life},
-    kernel::current_task,
-    thread::{self, Mark},
+    kernel::{self, current_task},
+    thread::{self, NO_SLOT},
 };
 
 /// Entry.
 #[btf_tracepoint(function = "sched_process_exec")]
-pub fn process_exec(_ctx: BtfTracePointContext) -> i32 {
+pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = current_task();
-    let Some(index) = thread::mark(task).and_then(Mark::slot) else {
+    // Another thread than the first has taken over the id of the process: its own is free now.
+    let before = ctx.arg::<i32>(1) as u32;
+    let mark = if before == kernel::pid(task) {
+        thread::mark(task)
+    } else {
+        thread::take_mark(before)
+    };
+    let Some(mark) = mark else {
         return 0;
     };
-    let (Some(slot), Some(link)) = (thread::slot_at(index), thread::link(task)) else {
+    let line = thread::line(task);
+    let Some((index, slot)) = mark
+        .slot()
+        .and_then(|index| Some((index, thread::slot_at(index)?)))
+    else {
+        thread::make_candidate(task, line);
         return 0;
     };
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let life = Life {
         event: LifecycleKind::Exec,
-        other: 0,
+        other: before,
         code: 0,
         last: 0,
-        slot: index,
+        slot: NO_SLOT,
     };
     emit::lifecycle(task, Some(slot), &life, now);
-    link.strikes = 0;
-    thread::make_candidate(task, link.origin);
+    thread::make_candidate(task, line);
     thread::release(index);
     0
 }

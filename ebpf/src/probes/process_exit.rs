@@ -27,7 +27,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
         .slot()
         .and_then(|index| Some((index, thread::slot_at(index)?)))
     else {
-        thread::forget(task);
+        thread::ended(task);
         return 0;
     };
     // SAFETY: no preconditions; the task is the current one.
@@ -57,7 +57,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
         slot: index,
     };
     emit::lifecycle(task, Some(slot), &life, now);
-    thread::forget(task);
+    thread::ended(task);
     thread::release(index);
     0
 }

@@ -7,7 +7,7 @@ use whyslow_abi::{record::LifecycleKind, thread::ThreadState};
 use crate::{
     emit::{self, Life},
     kernel::{self, Task},
-    thread,
+    thread::{self, Line},
 };
 
 /// Entry.
@@ -23,19 +23,22 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     };
     let watched = mark.slot().is_some();
     let process = kernel::tgid(parent) != kernel::tgid(child);
-    let origin = if process && watched {
-        kernel::tgid(parent)
+    let line = if process && watched {
+        Line {
+            origin: kernel::tgid(parent),
+            ancestor: link.origin,
+        }
     } else {
-        link.origin
+        Line::of(link)
     };
     if !watched {
-        thread::make_candidate(child, origin);
+        thread::make_candidate(child, line);
         return 0;
     }
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // It is about to be woken for the first time; until then it waits for a CPU.
-    let Some(index) = thread::watch(child, origin, ThreadState::Runnable, now) else {
+    let Some(index) = thread::watch(child, line, ThreadState::Runnable, now) else {
         return 0;
     };
     let Some(slot) = thread::watched(child) else {

@@ -4,8 +4,12 @@ use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfT
 
 use crate::{
     kernel::{self, OFF_TASK_STATE, PREV_STATE_ARGUMENT, Task},
-    ledger, thread,
+    ledger::{self, Leaves},
+    thread,
 };
+
+/// `__TASK_STOPPED | __TASK_TRACED`.
+const STOPPED: u32 = 0x4 | 0x8;
 
 /// Entry.
 #[btf_tracepoint(function = "sched_switch")]
@@ -14,9 +18,13 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let next: *const Task = ctx.arg(2);
     if let Some(slot) = thread::watched(previous) {
         let preempted = ctx.arg::<u64>(0) & 0xff != 0;
-        let voluntary = !preempted && state(&ctx, previous) != 0;
+        let state = if preempted { 0 } else { state(&ctx, previous) };
+        let leaves = Leaves {
+            voluntary: state != 0,
+            stopped: state & STOPPED != 0,
+        };
         // SAFETY: no preconditions.
-        ledger::switch_out(slot, previous, voluntary, unsafe { bpf_ktime_get_ns() });
+        ledger::switch_out(slot, previous, leaves, unsafe { bpf_ktime_get_ns() });
     }
     if let Some(slot) = thread::watched(next) {
         // SAFETY: no preconditions.

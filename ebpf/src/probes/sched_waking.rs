@@ -22,14 +22,8 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let waker = current_task();
     let process = kernel::tgid(waker);
     slot.waker = u64::from(process) << 32 | u64::from(kernel::pid(waker));
-    slot.woken_by_child = u32::from(process != slot.tgid && descends(waker, slot.tgid));
+    slot.woken_by_child = u32::from(process != slot.tgid && thread::descends(waker, slot.tgid));
     // SAFETY: no preconditions.
     slot.wake_ns = unsafe { bpf_ktime_get_ns() };
     0
-}
-
-/// Whether a thread descends from that process.
-#[inline(always)]
-fn descends(task: *const Task, process: u32) -> bool {
-    thread::link(task).is_some_and(|link| link.origin == process)
 }

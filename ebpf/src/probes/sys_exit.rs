@@ -12,20 +12,20 @@ use whyslow_abi::{
 };
 
 use crate::{
-    arch::{LISTEN, RECVFROM, SyscallRegisters},
+    arch::{LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SyscallRegisters},
     classify,
     connection::{self, Transfer},
     data::{Exchange, exchange_data},
     descriptor::{self, Descriptor},
     emit::{self, Life},
-    kernel::{self, DISCOVER, SELF_TGID, Task, current_task},
+    kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
     ledger, payload,
-    thread::{self, NO_SLOT, make_candidate, watch, write_begin, write_end},
+    thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
 };
 
 const EAGAIN: i64 = -11;
 const MSG_PEEK: u64 = 2;
-/// Reads of a candidate that were not HTTP until it is left alone.
+/// Reads of a candidate that were not HTTP until only one of so many is looked at.
 const STRIKES: u32 = 16;
 
 /// Entry.
@@ -62,7 +62,7 @@ fn listened(task: *const Task, result: i64) {
         return;
     }
     if DISCOVER.load() != 0 {
-        make_candidate(task, 0);
+        make_candidate(task, Line::NONE);
     }
     told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
 }
@@ -106,25 +106,26 @@ fn candidate(
     if !is_read(kind) || result < 8 || DISCOVER.load() == 0 || peeks(number, registers) {
         return;
     }
+    let Some(link) = thread::link(task) else {
+        return;
+    };
+    if link.strikes >= STRIKES && link.strikes % STRIKES != 0 {
+        link.strikes = link.strikes.wrapping_add(1);
+        return;
+    }
     let mut walked = Descriptor::NONE;
     descriptor::walk(registers.arg0(), &mut walked);
     if walked.kind != DescriptorKind::Accepted {
         return;
     }
-    let Some(link) = thread::link(task) else {
-        return;
-    };
     let span = payload::span(kind, registers, result as u64);
-    if !payload::begins_request(payload::first_word(&span)) {
-        link.strikes += 1;
-        if link.strikes >= STRIKES {
-            thread::forget(task);
-        }
+    if !payload::may_begin_request(&span) {
+        link.strikes = link.strikes.wrapping_add(1);
         return;
     }
     let now = clock();
-    let origin = link.origin;
-    let Some(index) = watch(task, origin, ThreadState::Running, now) else {
+    let line = Line::of(link);
+    let Some(index) = watch(task, line, ThreadState::Running, now) else {
         return;
     };
     let Some(slot) = thread::slot_at(index) else {
@@ -158,7 +159,8 @@ fn is_write(kind: u8) -> bool {
 /// Whether a receive only looks and leaves the bytes.
 #[inline(always)]
 fn peeks(number: i32, registers: SyscallRegisters) -> bool {
-    number == RECVFROM && registers.arg3() & MSG_PEEK != 0
+    (number == RECVFROM || number == RECVMMSG) && registers.arg3() & MSG_PEEK != 0
+        || number == RECVMSG && registers.arg2() & MSG_PEEK != 0
 }
 
 /// A system call of a watched thread.
@@ -189,7 +191,9 @@ fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters
         classify::settle(slot, kind, registers, result, &mut walked);
         write_end(slot);
     }
-    if kind >= SyscallKind::Close as u8 {
+    if kind == SyscallKind::Splice as u8 {
+        spliced(task, slot, registers, result);
+    } else if kind >= SyscallKind::Close as u8 {
         others(task, slot, kind, registers, result);
     }
 }
@@ -220,6 +224,28 @@ fn others(
     }
 }
 
+/// Data was moved between a pipe and something else. What it is, is not known; that it went to a client is.
+#[inline(always)]
+fn spliced(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64) {
+    let mut walked = Descriptor::NONE;
+    descriptor::walk(registers.arg2(), &mut walked);
+    if result <= 0 || walked.kind != DescriptorKind::Accepted {
+        return;
+    }
+    slot.totals.bytes_out[walked.io_kind() as usize & 3] += result as u64;
+    let transfer = Transfer {
+        task,
+        descriptor: &walked,
+        fd: registers.arg2() as i32,
+        result,
+        span: payload::Span::UNKNOWN,
+    };
+    let now = clock();
+    write_begin(slot);
+    connection::on_write(slot, &transfer, now);
+    write_end(slot);
+}
+
 /// A read or write: its bytes are counted by kind, its wait is settled, and what goes to or comes
 /// from a client is looked at.
 #[inline(always)]
@@ -242,14 +268,17 @@ fn transferred(
     }
     let io = walked.io_kind() as usize & 3;
     let reads = is_read(kind);
-    if result > 0 {
+    let number = registers.number();
+    // Those count messages, not bytes.
+    if result > 0 && number != RECVMMSG && number != SENDMMSG {
         if reads {
             slot.totals.bytes_in[io] += result as u64;
         } else {
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if result > 0
+    if COPY_DATA.load() != 0
+        && result > 0
         && walked.kind == DescriptorKind::Upstream
         && !peeks(registers.number(), registers)
     {

@@ -18,6 +18,14 @@ use crate::{Process, StopSignal, free_port, wait_until_ready};
 /// The database user, and with `trust` its only need to log in.
 const USER: &str = "whyslow";
 
+/// Settings of every test server.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "fsync=off",
+    "shared_buffers=16MB",
+];
+
 /// A running PostgreSQL server; dropping it ends it.
 #[derive(Debug)]
 pub struct Postgres {
@@ -33,6 +41,14 @@ impl Postgres {
     /// When PostgreSQL is not installed, the cluster cannot be made, or the server does not
     /// accept connections within 20 s.
     pub fn start(dir: &Path) -> Result<Self> {
+        Self::start_with(dir, &[])
+    }
+
+    /// As [`Postgres::start`], with settings (`name=value`) beside those of a test server.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_with(dir: &Path, settings: &[&str]) -> Result<Self> {
         let programs = programs()?;
         let account = Account::for_server()?;
         let data = dir.join("postgres");
@@ -45,12 +61,7 @@ impl Postgres {
         let port = free_port()?;
         let mut command = Command::new(programs.join("postgres"));
         command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "fsync=off",
-            "shared_buffers=16MB",
-        ] {
+        for setting in SETTINGS.iter().chain(settings) {
             command.args(["-c", setting]);
         }
         run_as(&mut command, account.as_ref(), &data);

@@ -2,6 +2,10 @@
 //!
 //! Not a benchmark. Each client has one keep-alive connection and one request at a time, and
 //! rests between two; one more uploads slowly. All end when the value is dropped.
+//!
+//! After some requests a client takes a new connection. Without that, all would stay for ever with
+//! the gunicorn worker that took their first one, which is the worker that has imported the
+//! application first.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -17,6 +21,9 @@ const CLIENTS: u64 = 6;
 
 /// The longest that anything of the demo takes to answer.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Requests of one connection: at least this many, and at most as many again.
+const PER_CONNECTION: u64 = 5;
 
 /// What is asked, and how often out of the sum of the weights.
 const MIX: &[(u64, &str)] = &[
@@ -55,8 +62,14 @@ impl Load {
             let shared = Arc::clone(&shared);
             threads.push(thread::spawn(move || {
                 let mut dice = Dice::new(number);
+                let mut left = 0;
                 visit(port, &shared, |client| {
+                    if left == 0 {
+                        left = PER_CONNECTION + dice.below(PER_CONNECTION + 1);
+                    }
+                    left -= 1;
                     let answer = client.ask(&dice.request());
+                    client.closing |= left == 0;
                     thread::sleep(Duration::from_millis(10 + dice.below(60)));
                     answer
                 });
@@ -119,7 +132,7 @@ fn visit(port: u16, shared: &Shared, mut ask: impl FnMut(&mut Client) -> Result<
 /// One keep-alive connection.
 struct Client {
     stream: BufReader<TcpStream>,
-    /// The server said that it closes the connection.
+    /// The server said that it closes the connection, or the client has asked enough on it.
     closing: bool,
 }
 
@@ -272,6 +285,37 @@ mod tests {
         client.ask("GET /")?;
         assert!(client.closing);
         server.join().expect("no panic")
+    }
+
+    #[test]
+    fn clients_take_new_connections() -> Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let accepted = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&accepted);
+        // It ends with this process: an accept cannot be called off.
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || {
+                    let mut stream = BufReader::new(stream);
+                    let mut line = String::new();
+                    while stream.read_line(&mut line).is_ok_and(|length| length > 0) {
+                        if line == "\r\n" {
+                            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                            let _ = stream.get_mut().write_all(answer);
+                        }
+                        line.clear();
+                    }
+                });
+            }
+        });
+        let load = Load::start(port);
+        wait_until(LIMIT, "new connections", || {
+            accepted.load(Ordering::Relaxed) >= 2 * (CLIENTS + 1)
+        })?;
+        assert_eq!(load.failed(), 0);
+        Ok(())
     }
 
     #[test]

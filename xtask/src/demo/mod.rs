@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })?;
     eprintln!("the shop is at http://127.0.0.1:{}/", demo.gunicorn.port);
     let socket = scratch.path().join("whyslow.sock");
-    let agent = start_agent(&whyslow, &socket, scratch.path())?;
+    let agent = start_agent(&whyslow, &socket, scratch.path(), demo.gunicorn.port)?;
     let load = Load::start(demo.gunicorn.port);
     let once = args.once || !io::stdout().is_terminal() || !io::stdin().is_terminal();
     let shown = warm_up(&load, &agent).and_then(|()| show(&whyslow, &socket, once, &agent));
@@ -79,13 +79,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn start_agent(whyslow: &Path, socket: &Path, dir: &Path) -> Result<Process> {
+fn start_agent(whyslow: &Path, socket: &Path, dir: &Path, port: u16) -> Result<Process> {
     let mut command = Command::new(whyslow);
     command.arg("agent").arg("--socket").arg(socket);
-    // The partner that the shop asks is served by this process: it is no part of the shop.
-    command
-        .arg("--exclude-pid")
-        .arg(std::process::id().to_string());
+    // The shop alone: neither what else serves HTTP on this host, nor the partner that the shop asks,
+    // which is served by this process.
+    command.arg("--port").arg(port.to_string());
     let log = dir.join("agent.log");
     let agent = Process::start("the agent", command, StopSignal::Terminate, &log)?;
     wait_until_ready(&agent, Duration::from_secs(30), || {

@@ -29,6 +29,7 @@ pub(crate) fn now(sample: &Sample) -> Now {
         ThreadState::Running => plain(Account::Cpu),
         ThreadState::Runnable => plain(Account::RunQueue),
         ThreadState::Faulted => plain(Account::DiskFault),
+        ThreadState::Stopped => plain(Account::Unexplained),
         ThreadState::Blocked => match &sample.wait {
             Some(fact) => Now {
                 account: Some(Account::try_from(fact.account).unwrap_or(Account::Unexplained)),

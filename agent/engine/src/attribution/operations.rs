@@ -63,7 +63,11 @@ impl Operations {
         let same = |entry: &Operation, shape: &str| {
             entry.shape == shape && entry.protocol == done.protocol && *entry.peer == **done.peer
         };
-        if self.entries.get(self.last).is_some_and(|e| same(e, done.shape)) {
+        if self
+            .entries
+            .get(self.last)
+            .is_some_and(|e| same(e, done.shape))
+        {
             return self.last;
         }
         let found = self.entries.iter().position(|e| same(e, done.shape));

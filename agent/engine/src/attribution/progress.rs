@@ -173,6 +173,13 @@ impl<'a> Progress<'a> {
         !has_body || (matches!(response.body, BodyFraming::Length(_)) && self.bytes_out >= wanted)
     }
 
+    /// The response has begun and its framing does not tell where it ends, neither by what was
+    /// captured of it nor by the end of the connection.
+    pub(crate) fn end_untold(&self, complete: Completeness) -> bool {
+        complete == Completeness::Unknown
+            && (self.head.response).is_some_and(|r| r.body != BodyFraming::UntilClose)
+    }
+
     /// Why the request ended, when `noticed` is how its end was noticed.
     pub(crate) fn end_reason(&self, complete: Completeness, noticed: EndReason) -> EndReason {
         if complete == Completeness::Complete {
@@ -198,6 +205,8 @@ fn last_chunk(tail: &[u8; 8]) -> Completeness {
     match tail.strip_suffix(b"0\r\n\r\n") {
         // `0` is a chunk size of its own only at the begin of a line.
         Some([] | [.., b'\n']) => Completeness::Complete,
+        // Data that ends with an empty line, and the end of its chunk: no trailer section.
+        None if tail.ends_with(b"\r\n\r\n\r\n") => Completeness::Incomplete,
         // The tail was not read, or a trailer section ends here.
         None if tail.is_empty() || tail.ends_with(b"\r\n\r\n") => Completeness::Unknown,
         _ => Completeness::Incomplete,
@@ -260,6 +269,8 @@ mod tests {
             (b"a\r\n0\r\n\r\n", Completeness::Complete),
             (b"100\r\n\r\n", Completeness::Unknown),
             (b"hello\r\n", Completeness::Incomplete),
+            (b"T: v\r\n\r\n", Completeness::Unknown),
+            (b"x\r\n\r\n\r\n", Completeness::Incomplete),
             (b"", Completeness::Unknown),
         ] {
             let got = complete("GET", head, 100, tail);

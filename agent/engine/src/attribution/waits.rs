@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use whyslow_abi::{
     account::Account,
-    wait::{Wait, WaitTargetKind},
+    wait::{WAIT_NAME, Wait, WaitTargetKind},
 };
 
 use crate::output::{Target, WaitEntry};
@@ -16,8 +16,12 @@ const AF_INET6: u16 = 10;
 /// A wait on a file at least this long is worth looking its path up.
 pub(crate) const PATH_FLOOR_NS: u64 = 10_000_000;
 
-/// Address of a peer, as text. `address`: as in memory; IPv4 in its first 4 bytes.
+/// Address of a peer, as text; empty: not known. `address`: as in memory; IPv4 in its first 4 bytes.
+/// No peer has port 0: a socket that is not connected (UDP) has.
 pub(crate) fn peer(family: u16, address: [u8; 16], port_be: u16) -> String {
+    if port_be == 0 && family != AF_UNIX {
+        return String::new();
+    }
     let ip = match family {
         AF_INET => {
             let [a, b, c, d, ..] = address;
@@ -69,6 +73,19 @@ pub(crate) fn target(wait: &Wait) -> Target {
         Ok(WaitTargetKind::Process) => Target::Process(u32::try_from(wait.a).unwrap_or(0)),
         Ok(WaitTargetKind::None | WaitTargetKind::Pipe) | Err(_) => Target::Unknown,
     }
+}
+
+/// Whether `path`, as the kernel's table of descriptors has it, is of a file of which the kernel
+/// side took the last component down as `captured`.
+pub(crate) fn names(path: &str, captured: &str) -> bool {
+    let last = path.rsplit_once('/').map_or(path, |(_, last)| last);
+    // The kernel marks a file without a name so; a name may end so by itself.
+    let undeleted = last.strip_suffix(" (deleted)").unwrap_or(last);
+    // A name that fills its place was cut there, perhaps within a character.
+    let front = captured.trim_end_matches(char::REPLACEMENT_CHARACTER);
+    let cut = front.len() < captured.len() || captured.len() >= WAIT_NAME - 1;
+    !front.is_empty()
+        && (last == captured || undeleted == captured || cut && last.starts_with(front))
 }
 
 /// The waits that lie within a request, longest first.
@@ -132,10 +149,16 @@ mod tests {
         assert_eq!(target(&it), Target::Peer("10.0.0.2:5432".to_owned()));
         it.family = 77;
         assert_eq!(target(&it), Target::Unknown);
+        for family in [AF_INET, AF_INET6] {
+            it = wait(WaitTargetKind::Peer);
+            (it.family, it.port_be, it.a, it.b) = (family, 0, 0, 0);
+            assert_eq!(target(&it), Target::Unknown, "not connected");
+        }
+        assert_eq!(peer(AF_UNIX, [0; 16], 0), "unix:");
     }
 
     #[test]
-    fn names() {
+    fn sockets_by_name_and_processes() {
         let mut it = wait(WaitTargetKind::UnixPeer);
         it.name[..4].copy_from_slice(b"/run");
         assert_eq!(target(&it), Target::Peer("unix:/run".to_owned()));
@@ -146,6 +169,27 @@ mod tests {
         assert_eq!(text(&target(&it)), "process 12");
         it.target = 200;
         assert_eq!(text(&target(&it)), "");
+    }
+
+    #[test]
+    fn a_path_is_taken_when_it_ends_with_the_name() {
+        let cut = "a".repeat(WAIT_NAME - 1);
+        for (path, captured, expected) in [
+            ("/srv/data/one", "one", true),
+            ("/srv/data/one (deleted)", "one", true),
+            ("/srv/one (deleted)", "one (deleted)", true),
+            ("/srv/data/two", "one", false),
+            ("/srv/one/two", "one", false),
+            ("/srv/data/one.1", "one", false),
+            ("/srv/data/one", "", false),
+            (&format!("/srv/{cut}bc"), &cut, true),
+            (&format!("/srv/{cut}bc (deleted)"), &cut, true),
+            ("/srv/aaa", &cut, false),
+            ("/srv/\u{65e5}\u{672c}", "\u{65e5}\u{fffd}", true),
+            ("/srv/x", "\u{fffd}", false),
+        ] {
+            assert_eq!(names(path, captured), expected, "{path} {captured}");
+        }
     }
 
     #[test]

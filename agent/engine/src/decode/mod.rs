@@ -10,9 +10,8 @@ use whyslow_abi::{
     read_plain,
     record::{
         BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_SPENT, DATA_TAIL,
-        DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind,
-        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, SignalKind,
-        SignalRecord,
+        DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord,
+        PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, SignalKind, SignalRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -194,7 +193,11 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: DataRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
             let written = raw.flags & DATA_WRITTEN != 0;
             let spent = raw.flags & DATA_SPENT != 0;
-            Record::Data(Data { raw, written, spent })
+            Record::Data(Data {
+                raw,
+                written,
+                spent,
+            })
         }
     })
 }

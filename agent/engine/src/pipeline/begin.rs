@@ -38,6 +38,7 @@ impl Engine {
         if !known {
             self.note_sequence(header);
         }
+        self.rename(header, &raw.comm);
         if !begin.pipelined
             && let Some(old) = self.connections.bind(header.tgid, raw.fd, id)
         {

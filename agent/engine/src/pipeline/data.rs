@@ -89,12 +89,16 @@ impl Engine {
             let Some(protocol) = server.protocol() else {
                 continue;
             };
+            // One after the other: the first has all the time, as with those that are answered.
+            let mut from_ns = server.answered_ns();
             for open in server.open_of(owner) {
+                let begin_ns = open.asked_ns.max(from_ns);
+                from_ns = end_ns;
                 request.operations.add(&Done {
                     protocol,
                     peer: &server.address,
                     shape: &open.shape,
-                    ns: end_ns.saturating_sub(open.asked_ns),
+                    ns: end_ns.saturating_sub(begin_ns),
                     first_byte_ns: 0,
                     rows: 0,
                     error: None,

@@ -12,7 +12,7 @@ use crate::{
     attribution::{
         finish::{self, Outcome},
         progress::{Parsed, Progress},
-        waits::PATH_FLOOR_NS,
+        waits::{PATH_FLOOR_NS, names},
     },
     losses::reason,
     output::{Command, EndReason, EventKind, Output, Query, RequestFinished, Target},
@@ -21,8 +21,6 @@ use crate::{
 
 /// Finished requests that may wait for a path at once.
 const HELD_LIMIT: usize = 1_024;
-/// Paths kept.
-const PATHS_LIMIT: usize = 2_048;
 
 impl Engine {
     /// Finishes the request on `id`. `outcome` is made from it and must not be of another one.
@@ -143,36 +141,22 @@ impl Engine {
     }
 
     /// Tells a finished request; after its paths were asked for, if a long wait lacks one.
-    fn emit(
-        &mut self,
-        mut finished: RequestFinished,
-        outcome: &Outcome<'_>,
-        out: &mut Vec<Output>,
-    ) {
-        let mut paths = Vec::new();
+    fn emit(&mut self, finished: RequestFinished, outcome: &Outcome<'_>, out: &mut Vec<Output>) {
+        let mut paths: Vec<(usize, i32, u64)> = Vec::new();
         let pid = finished.started.pid;
-        for (index, entry) in finished.waits.iter_mut().enumerate() {
-            if entry.ns < PATH_FLOOR_NS {
-                continue;
-            }
-            let Target::File { path, inode } = &mut entry.target else {
+        for (index, entry) in finished.waits.iter().enumerate() {
+            let Target::File { inode, .. } = entry.target else {
                 continue;
             };
-            let raw = raw_wait(outcome.waits, entry.start_ns);
-            if let Some(known) = self.paths.get(&(pid, *inode)) {
-                path.clone_from(known);
-            } else if let Some(fd) = raw.map(|w| w.fd).filter(|fd| *fd >= 0)
-                && self.held.len() < HELD_LIMIT
-            {
-                paths.push((index, fd, *inode));
+            let fd = raw_wait(outcome.waits, entry.start_ns).map_or(-1, |wait| wait.fd);
+            if entry.ns < PATH_FLOOR_NS || fd < 0 || self.held.len() >= HELD_LIMIT {
+                continue;
             }
-        }
-        for (_, fd, inode) in &paths {
-            out.push(Output::Query(Query::Path {
-                pid,
-                fd: *fd,
-                inode: *inode,
-            }));
+            let asked = paths.iter().any(|(_, f, i)| (*f, *i) == (fd, inode));
+            paths.push((index, fd, inode));
+            if !asked {
+                out.push(Output::Query(Query::Path { pid, fd, inode }));
+            }
         }
         if paths.is_empty() {
             out.push(finished_event(finished, outcome.end_ns));
@@ -185,20 +169,15 @@ impl Engine {
         }
     }
 
-    /// A path was looked up.
+    /// A path was looked up: it is that of a wait when it ends with the name that the kernel took
+    /// down, since the descriptor and the inode number may mean another file by now.
     pub(super) fn path_found(
         &mut self,
         pid: u32,
-        inode: u64,
-        path: Option<String>,
+        (fd, inode): (i32, u64),
+        path: Option<&str>,
         out: &mut Vec<Output>,
     ) {
-        if let Some(path) = &path {
-            if self.paths.len() >= PATHS_LIMIT {
-                self.paths.clear();
-            }
-            self.paths.insert((pid, inode), path.clone());
-        }
         let mut ready = false;
         for held in self
             .held
@@ -206,14 +185,15 @@ impl Engine {
             .filter(|h| h.finished.started.pid == pid)
         {
             let waits = &mut held.finished.waits;
-            held.paths.retain(|(index, _, wanted)| {
-                if *wanted != inode {
+            held.paths.retain(|(index, of, wanted)| {
+                if (*of, *wanted) != (fd, inode) {
                     return true;
                 }
-                if let (Some(found), Some(entry)) = (&path, waits.get_mut(*index))
+                if let (Some(found), Some(entry)) = (path, waits.get_mut(*index))
                     && let Target::File { path, .. } = &mut entry.target
+                    && names(found, path)
                 {
-                    path.clone_from(found);
+                    found.clone_into(path);
                 }
                 false
             });

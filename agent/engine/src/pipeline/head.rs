@@ -62,6 +62,16 @@ impl Engine {
                     self.begin_within(id, raw.request, &raw.header, out);
                 }
             }
+        } else {
+            // Nothing is open or owed: what the kernel side takes for more of a request is the next one.
+            let surplus = &mut connection.surplus;
+            surplus.clear();
+            surplus.collect(at, at, piece.payload(), read, time_ns);
+            if holds_request(surplus) {
+                self.begin_within(id, raw.request, &raw.header, out);
+            } else if let Some(connection) = self.connections.get_mut(id) {
+                connection.surplus.clear();
+            }
         }
     }
 

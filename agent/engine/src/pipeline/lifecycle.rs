@@ -110,13 +110,18 @@ impl Engine {
         if let Some(process) = self.processes.get_mut(header.tgid) {
             process.comm.clone_from(&comm);
         }
-        let Some(thread) = self.threads.get_mut(header.tid) else {
+        // Another thread than the first has the id of the process now; it was known by its own.
+        let mut ended = lifecycle.clone();
+        if raw.other != 0 {
+            ended.raw.header.tid = raw.other;
+        }
+        let Some(thread) = self.threads.get_mut(ended.raw.header.tid) else {
             return;
         };
         thread.comm.clone_from(&comm);
-        if raw.slot == NO_SLOT && thread.ended_ns == 0 {
+        if thread.ended_ns == 0 {
             // It runs another program now and is watched no more.
-            self.thread_ended(lifecycle, None, out);
+            self.thread_ended(&ended, None, out);
         }
     }
 

@@ -5,6 +5,7 @@ use whyslow_abi::record::RecordHeader;
 
 use super::Engine;
 use crate::{
+    decode,
     input::ProcessFact,
     losses::reason,
     output::{Command, Output, Query},
@@ -180,6 +181,16 @@ impl Engine {
     }
 
     /// Name of a thread: its own, else that of its process; empty: not known.
+    /// A thread's name as it is now: pool threads are named after they were started.
+    pub(super) fn rename(&mut self, header: &RecordHeader, comm: &[u8]) {
+        if let Some(thread) = self.threads.of(ThreadKey::from(header)) {
+            let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+            if !name.is_empty() && thread.comm.as_bytes() != name {
+                thread.comm = decode::name(name);
+            }
+        }
+    }
+
     pub(super) fn comm(&self, tid: u32, tgid: u32) -> String {
         let own = self.threads.get(tid).map(|t| &t.comm);
         let comm = own

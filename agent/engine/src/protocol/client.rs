@@ -7,14 +7,16 @@
 
 use std::fmt::Debug;
 
-use super::Recognised;
+use super::{Recognised, memcached, postgres, redis};
 
 /// Protocols, in the order they are tried.
-pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] = &[];
+pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] =
+    &[&postgres::Postgres, &redis::Redis, &memcached::Memcached];
 
 /// Longest shape that is kept, bytes; longer ones are cut at a character and end in `...`.
 pub(crate) const SHAPE_LIMIT: usize = 512;
 /// Longest error code or message that is kept, bytes.
+#[cfg(test)]
 pub(crate) const ERROR_LIMIT: usize = 64;
 
 /// Bytes that one system call moved. A front part was captured, and sometimes the end.

@@ -1,7 +1,7 @@
 //! HTTP/1.x heads (RFC 9112), requests and responses. Not a validating parser: it reads what
 //! servers accept, bare LF included, and never fails on what a stranger sends.
 
-use super::{BodyFraming, Protocol, Recognised, RequestHead, ResponseHead};
+use super::{BodyFraming, Protocol, Recognised, RequestHead, ResponseHead, authority::Front};
 
 /// Longest method accepted.
 pub(crate) const METHOD_LIMIT: usize = 24;
@@ -12,6 +12,7 @@ pub(crate) struct Http1;
 
 impl Protocol for Http1 {
     fn recognise(&self, bytes: &[u8]) -> Recognised {
+        let bytes = &bytes[empty_lines(bytes)..];
         let window = &bytes[..bytes.len().min(METHOD_LIMIT + 1)];
         let Some(method_end) = window.iter().position(|b| !is_method_byte(*b)) else {
             return if bytes.len() > METHOD_LIMIT {
@@ -36,11 +37,12 @@ impl Protocol for Http1 {
     }
 
     fn head_end(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        head_end(bytes, from)
+        let empty = empty_lines(bytes);
+        head_end(&bytes[empty..], from.saturating_sub(empty)).map(|end| end + empty)
     }
 
     fn request<'a>(&self, head: &'a [u8], complete: bool) -> RequestHead<'a> {
-        let mut lines = Lines::new(head);
+        let mut lines = Lines::new(&head[empty_lines(head)..]);
         let line = lines.next().unwrap_or_default();
         let (method, target) = match split_request_line(line) {
             Some((method, target, version)) if is_version_1(version) => (method, target),
@@ -56,12 +58,15 @@ impl Protocol for Http1 {
             body: BodyFraming::None,
         };
         let mut framing = Framing::default();
-        for line in lines {
+        while let Some(line) = lines.next() {
             let Some((name, value)) = header(line) else {
                 continue;
             };
             match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => request.host = value,
+                // Of a value that was cut it cannot be told whether it is a host.
+                4 if name.eq_ignore_ascii_case(b"host") && (complete || lines.whole) => {
+                    request.host = value.rsplit(|b| *b == b'@').next().unwrap_or_default();
+                }
                 11 if name.eq_ignore_ascii_case(b"traceparent") => request.traceparent = value,
                 12 if name.eq_ignore_ascii_case(b"x-request-id") => request.x_request_id = value,
                 14 | 17 => framing.header(name, value),
@@ -132,11 +137,16 @@ impl Framing {
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     rest: &'a [u8],
+    /// The last line had its end.
+    whole: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(crate) fn new(head: &'a [u8]) -> Self {
-        Self { rest: head }
+        Self {
+            rest: head,
+            whole: true,
+        }
     }
 }
 
@@ -148,6 +158,7 @@ impl<'a> Iterator for Lines<'a> {
             return None;
         }
         let end = find(self.rest, b'\n');
+        self.whole = end.is_some();
         let line = &self.rest[..end.unwrap_or(self.rest.len())];
         self.rest = end.map_or(&[], |end| &self.rest[end + 1..]);
         Some(trim_cr(line))
@@ -192,7 +203,21 @@ fn split_cut_line(line: &[u8]) -> (&[u8], &[u8]) {
     };
     let rest = &line[first + 1..];
     let end = find(rest, b' ').unwrap_or(rest.len());
-    (&line[..first], &rest[..end])
+    let (start, told) = Front::Start.advance(&rest[..end]);
+    let version = rest.get(end + 1..).unwrap_or_default();
+    // A space may be part of the target.
+    let ends = told.is_some() || (!version.is_empty() && may_be_version(version));
+    (
+        &line[..first],
+        &rest[..if ends { end } else { start.min(end) }],
+    )
+}
+
+/// Whether `bytes` are the front of a version, or go on behind one.
+pub(crate) fn may_be_version(bytes: &[u8]) -> bool {
+    const VERSION: &[u8] = b"HTTP/1.";
+    let shared = bytes.len().min(VERSION.len());
+    bytes[..shared] == VERSION[..shared]
 }
 
 /// Name and value of a header line.
@@ -216,6 +241,14 @@ pub(crate) fn status_line(bytes: &[u8]) -> Option<u16> {
             .iter()
             .fold(0, |status, digit| status * 10 + u16::from(digit - b'0')),
     )
+}
+
+/// Bytes of empty lines in front of a request, which servers let pass (RFC 9112, 2.2).
+fn empty_lines(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count()
 }
 
 /// Length of the head at the front of `bytes`: up to and with its empty line.
@@ -249,6 +282,20 @@ mod tests {
 
     const HEAD: &[u8] = b"POST /a/b?x=1 HTTP/1.1\r\nHost: h:80\r\nContent-Length: 12\r\n\
         traceParent: 00-ab\r\nX-Request-ID:  r1 \r\nCookie: s\r\n\r\n";
+
+    #[test]
+    fn empty_lines_in_front_are_let_pass() {
+        let head = b"\r\n\r\nMOVE /a HTTP/1.1\r\nHost: h\r\n\r\nrest";
+        assert_eq!(Http1.recognise(head), Recognised::Yes);
+        assert_eq!(Http1.recognise(b"\r\n"), Recognised::Undecided);
+        assert_eq!(Http1.head_end(head, 0), Some(head.len() - 4));
+        assert_eq!(Http1.head_end(&head[..head.len() - 6], 3), None);
+        let request = Http1.request(&head[..head.len() - 4], true);
+        assert_eq!(
+            (request.method, request.target, request.host),
+            (&b"MOVE"[..], &b"/a"[..], &b"h"[..])
+        );
+    }
 
     #[test]
     fn reads_a_request() {
@@ -290,7 +337,6 @@ mod tests {
             b"GETTTTTTTTTTTTTTTTTTTTTTTTTTTTTT",
             b"HTTP/1.1 200 OK\r\n",
             b"GET\r\n",
-            b"\r\n",
         ] {
             assert_eq!(Http1.recognise(bytes), Recognised::No, "{bytes:?}");
         }
@@ -304,6 +350,23 @@ mod tests {
         let head = Http1.request(b"GET /x HTT", false);
         assert_eq!(head.target, b"/x");
         assert_eq!(Http1.request(b"", false).method, b"");
+    }
+
+    #[test]
+    fn user_information_is_in_no_cut() {
+        let head = b"GET http://u:SECRET@h/x HTTP/1.1\r\nHost: u:SECRET@h:80\r\n\r\n";
+        assert_eq!(Http1.request(head, true).host, b"h:80");
+        let host = find(head, b'\n').unwrap();
+        for cut in 0..head.len() {
+            let request = Http1.request(&head[..cut], false);
+            let path = request.target.windows(2).any(|bytes| bytes == b"@h");
+            assert!(path || !request.target.contains(&b'u'), "{cut}");
+            assert!(cut < host || path, "{cut}");
+            assert!(matches!(request.host, b"" | b"h:80"), "{cut}");
+        }
+        let spaced = Http1.request(b"GET http://u:SEC RET@h/x", false);
+        assert_eq!(spaced.target, b"http://");
+        assert_eq!(Http1.request(b"CONNECT u:SECRET", false).target, b"");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! A protocol sees bytes only: no connection, no thread, no time. Its work on any input is linear.
 
+pub(crate) mod authority;
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod http;
@@ -42,11 +43,13 @@ pub(crate) enum BodyFraming {
     Unknown,
 }
 
-/// What is used of a request's head; all as sent, borrowed from the captured bytes.
+/// What is used of a request's head; all as sent, borrowed from the captured bytes. A target cut
+/// within its authority ends before it, since user information may lie there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a [u8],
     pub(crate) target: &'a [u8],
+    /// Without user information.
     pub(crate) host: &'a [u8],
     pub(crate) traceparent: &'a [u8],
     pub(crate) x_request_id: &'a [u8],

@@ -1,6 +1,7 @@
 //! Takes secrets out of raw inputs, in place: lengths and the engine's results stay the same.
 //!
-//! Query values become `?`, values of headers that the engine does not use and bodies become `*`.
+//! Query values become `?`; user information, values of path parameters and of headers that the
+//! engine does not use, and bodies become `*`.
 //! A head may be cut anywhere between records: state is kept per connection, and what cannot be
 //! placed is blanked. Bytes behind the used part of a payload are zeroed.
 
@@ -14,8 +15,8 @@ pub(crate) use target::target;
 use whyslow_abi::{
     connection::{ConnectionState, RESPONSE_HEAD},
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DataRecord, EndReason, EndRecord, PIECE_PAYLOAD,
-        PieceRecord, RecordKind,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DataRecord, EndReason, EndRecord,
+        PIECE_PAYLOAD, PieceRecord, RecordKind,
     },
 };
 

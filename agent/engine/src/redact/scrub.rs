@@ -1,11 +1,12 @@
-//! Blanks secrets in a stream of HTTP/1.x bytes, in place, byte by byte: values of queries and of
-//! headers that are not needed, bodies. State is kept from piece to piece, so a head may be cut
+//! Blanks secrets in a stream of HTTP/1.x bytes, in place, byte by byte: user information, values of
+//! queries, of path parameters and of headers that are not needed, bodies. State is kept from piece to piece, so a head may be cut
 //! anywhere. What cannot be placed is blanked.
 
 use crate::protocol::{
     BodyFraming,
+    authority::Front,
     body::ChunkDecoder,
-    http::{Framing, METHOD_LIMIT, is_method_byte},
+    http::{Framing, METHOD_LIMIT, is_method_byte, may_be_version},
 };
 
 /// Request headers whose values stay.
@@ -32,10 +33,14 @@ const BLANK: u8 = b'*';
 enum Place {
     /// Before or within the method; its length so far.
     Method(usize),
-    /// Within a target that does not begin with a slash, before its path; slashes seen.
-    Absolute(u8),
-    /// Within the target, before the query.
+    /// Within a target, before its path. The front of it was in an earlier piece, or not.
+    Front(Front, bool),
+    /// Within the path.
     Path,
+    /// Within the name of a path parameter.
+    ParameterName,
+    /// Within its value.
+    ParameterValue,
     /// Within the name of a query parameter.
     QueryName,
     /// Within its value.
@@ -60,8 +65,8 @@ enum Place {
 pub(super) struct Scrubber {
     place: Place,
     response: bool,
-    /// The target had a query when the version began.
-    in_query: bool,
+    /// Where the target was when the version began.
+    before_version: Place,
     name: Vec<u8>,
     value: Vec<u8>,
     framing: Framing,
@@ -87,7 +92,7 @@ impl Scrubber {
         Self {
             place,
             response,
-            in_query: false,
+            before_version: Place::Path,
             name: Vec::new(),
             value: Vec::new(),
             framing: Framing::default(),
@@ -122,8 +127,13 @@ impl Scrubber {
             if matches!(self.place, Place::QueryName) && !name_goes_on(&bytes[at..]) {
                 self.place = Place::QueryValue;
             }
-            if let Place::Absolute(slashes) = self.place {
-                at += self.absolute(slashes, &mut bytes[at..]);
+            let taken = match self.place {
+                Place::Front(front, continued) => self.front(front, continued, &mut bytes[at..]),
+                Place::HeaderValue(true) => self.host(&mut bytes[at..]),
+                _ => 0,
+            };
+            if taken > 0 {
+                at += taken;
                 continue;
             }
             let in_name = match self.place {
@@ -176,9 +186,12 @@ impl Scrubber {
                 let len = *len;
                 self.method(len, byte)
             }
-            Place::Absolute(_) | Place::Path | Place::QueryName | Place::QueryValue => {
-                self.target(byte)
-            }
+            Place::Front(..)
+            | Place::Path
+            | Place::ParameterName
+            | Place::ParameterValue
+            | Place::QueryName
+            | Place::QueryValue => self.target(byte),
             Place::Version(matched) => {
                 let matched = *matched;
                 self.version(matched, byte)
@@ -211,9 +224,7 @@ impl Scrubber {
             return byte;
         }
         if byte == b' ' && len > 0 {
-            self.place = Place::Absolute(0);
-            self.name.clear();
-            self.in_query = false;
+            self.place = Place::Front(Front::Start, false);
             return byte;
         }
         if !is_method_byte(byte) || len >= METHOD_LIMIT {
@@ -224,49 +235,55 @@ impl Scrubber {
         byte
     }
 
-    /// Takes the front of a target up to its path; returns how many bytes. User information is
-    /// blanked; and all, when the end is not here, since an `@` may still come.
-    fn absolute(&mut self, slashes: u8, bytes: &mut [u8]) -> usize {
-        let fresh = slashes == 0 && self.name.is_empty();
-        let mut seen = slashes;
-        let mut host = 0;
-        let end = bytes.iter().enumerate().position(|(at, byte)| {
-            let path = *byte == b'/' && (seen == 2 || (fresh && at == 0));
-            if *byte == b'/' && !path {
-                seen += 1;
-                host = at + 1;
-            }
-            path || matches!(byte, b'?' | b'*' | b' ' | b'\r' | b'\n')
-        });
-        let len = end.unwrap_or(bytes.len());
-        let authority = &mut bytes[..len];
-        let user = match (end, fresh) {
-            // The host begins behind the last slash but that of the path.
-            (Some(_), true) => authority.iter().rposition(|byte| *byte == b'@'),
-            _ => Some(len),
+    /// Takes the front of a target; returns how many bytes, 0 where a byte ends it. User information
+    /// is blanked; and all but delimiters when the end is not here, since an `@` may still come.
+    fn front(&mut self, mut front: Front, continued: bool, bytes: &mut [u8]) -> usize {
+        let line = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let line = line.unwrap_or(bytes.len());
+        // A space may be part of the target.
+        let space = (0..line).find(|at| bytes[*at] == b' ' && may_be_version(&bytes[at + 1..line]));
+        let limit = space.unwrap_or(line);
+        let (start, end) = front.advance(&bytes[..limit]);
+        let ends = end.is_some() || limit < bytes.len() && limit + 1 < bytes.len();
+        let len = end.unwrap_or(limit);
+        let authority = &mut bytes[start.min(len)..len];
+        let user = if continued || !ends {
+            authority.len()
+        } else {
+            let at = authority.iter().rposition(|byte| *byte == b'@');
+            at.unwrap_or(0)
         };
-        if let Some(user) = user {
-            let from = if fresh && end.is_some() {
-                host.min(user)
-            } else {
-                0
-            };
-            for byte in &mut authority[from..user] {
-                if !matches!(byte, b':' | b'/') {
-                    *byte = b'?';
-                }
+        for byte in &mut authority[..user] {
+            if !matches!(byte, b':' | b'/' | b'@') {
+                *byte = BLANK;
             }
         }
-        self.place = match end {
-            Some(_) => Place::Path,
-            None => Place::Absolute(seen),
+        self.place = if end.is_some() {
+            Place::Path
+        } else {
+            Place::Front(front, !ends)
         };
-        // Marks that the front of the target went by.
-        self.name.clear();
-        if end.is_none() {
-            self.name.push(0);
-        }
         len
+    }
+
+    /// Takes the value of the header Host as far as it is here; returns how many bytes, 0: at its
+    /// end, or it is another header. User information is blanked; and all when the end is not
+    /// here.
+    fn host(&self, bytes: &mut [u8]) -> usize {
+        if self.response || !self.name.eq_ignore_ascii_case(b"host") {
+            return 0;
+        }
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let user = match end {
+            Some(end) => bytes[..end].iter().rposition(|byte| *byte == b'@'),
+            None => Some(bytes.len()),
+        };
+        for byte in &mut bytes[..user.unwrap_or(0)] {
+            if !byte.is_ascii_whitespace() {
+                *byte = BLANK;
+            }
+        }
+        end.unwrap_or(bytes.len())
     }
 
     fn target(&mut self, byte: u8) -> u8 {
@@ -277,12 +294,27 @@ impl Scrubber {
             }
             (b'\r', _) => byte,
             (b' ', _) => {
-                self.place = Place::Version(0);
+                self.before_version = std::mem::replace(&mut self.place, Place::Version(0));
                 byte
             }
-            (b'?', Place::Path) | (b'&', Place::QueryName | Place::QueryValue) => {
-                self.in_query = true;
+            (
+                b'?',
+                Place::Path | Place::ParameterName | Place::ParameterValue | Place::Front(..),
+            )
+            | (b'&', Place::QueryName | Place::QueryValue) => {
                 self.place = Place::QueryName;
+                byte
+            }
+            (b'/', Place::ParameterName | Place::ParameterValue) => {
+                self.place = Place::Path;
+                byte
+            }
+            (b';', Place::Path | Place::ParameterName | Place::ParameterValue) => {
+                self.place = Place::ParameterName;
+                byte
+            }
+            (b'=', Place::ParameterName) => {
+                self.place = Place::ParameterValue;
                 byte
             }
             (b'=', Place::QueryName) => {
@@ -290,6 +322,8 @@ impl Scrubber {
                 byte
             }
             (_, Place::QueryValue) => b'?',
+            // A question mark would begin a query here.
+            (_, Place::ParameterValue) => BLANK,
             _ => byte,
         }
     }
@@ -312,10 +346,18 @@ impl Scrubber {
             self.place = Place::Version(matched + 1);
             return byte;
         }
-        self.place = if self.in_query {
-            Place::QueryValue
-        } else {
-            Place::Path
+        self.place = match std::mem::replace(&mut self.before_version, Place::Path) {
+            Place::QueryName => Place::QueryValue,
+            // The rest of the target's front is behind this byte, which may be secret too.
+            Place::Front(front, _) => {
+                self.place = Place::Front(front, true);
+                let mut one = [byte];
+                return match self.front(front, true, &mut one) {
+                    0 => self.target(byte),
+                    _ => one[0],
+                };
+            }
+            before => before,
         };
         self.target(byte)
     }

@@ -53,7 +53,13 @@ fn a_head_in_two_records_keeps_no_secret() {
         let rest = HEAD.len() - cut;
         joined.extend_from_slice(&second[offset_of!(PieceRecord, payload)..][..rest]);
         assert!(!holds(&joined, b"SECRET"), "cut at {cut}");
-        assert!(holds(&joined, b"Host: h\r\n"), "cut at {cut}");
+        // User information may lie before a cut within the value: then it is blanked.
+        let host = if HEAD[..cut].ends_with(b"Host: h") || HEAD[..cut].ends_with(b"Host: h\r") {
+            b"Host: *\r\n"
+        } else {
+            b"Host: h\r\n"
+        };
+        assert!(holds(&joined, host), "cut at {cut}");
         assert!(
             !holds(&first, b"SS") && !holds(&second, b"SS"),
             "behind the used part"

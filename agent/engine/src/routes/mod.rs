@@ -22,7 +22,7 @@ use crate::{
 const OTHER: u32 = 0;
 /// Its name.
 pub(crate) const OTHER_NAME: &str = "(other)";
-/// Hashes of folded routes kept to count them.
+/// Hashes of folded routes kept to count them: of more it is only known that they are more.
 const FOLDED_LIMIT: usize = 8_192;
 /// Window when none is asked for, seconds.
 const DEFAULT_WINDOW_S: u64 = 60;
@@ -198,6 +198,7 @@ impl Routes {
         RoutesView {
             routes,
             folded: self.folded.len() as u64,
+            folded_more: self.folded.len() >= FOLDED_LIMIT,
             window_s: covered_s,
         }
     }

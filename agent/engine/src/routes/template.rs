@@ -1,5 +1,7 @@
 //! Paths to templates: `/users/17/orders` becomes `/users/{id}/orders`. The user's rules come first.
 
+use crate::protocol::authority::authority;
+
 /// Longest template, bytes. What is longer ends in `{cut}`.
 const TEMPLATE_LIMIT: usize = 256;
 /// Segments of a template at the most.
@@ -59,19 +61,21 @@ impl Rule {
     }
 }
 
-/// The path of a request target: without query and fragment, and without scheme and host.
+/// The path of a request target: without query and fragment, and without scheme and authority. Of a
+/// target that is an authority alone, its host and port.
 pub(crate) fn path(target: &str) -> &str {
     let end = target.find(['?', '#']).unwrap_or(target.len());
     let target = &target[..end];
-    if target.starts_with('/') {
+    let (start, end) = authority(target);
+    let user = target[start..end].rfind('@');
+    if user.is_none() && (target.starts_with('/') || !target.contains("://")) {
+        // Two slashes before a path are no authority as a rule.
         return target;
     }
-    match target.find("://") {
-        Some(scheme) => {
-            let rest = &target[scheme + 3..];
-            rest.find('/').map_or("/", |slash| &rest[slash..])
-        }
-        None => target,
+    match (&target[end..], user) {
+        ("", Some(user)) if start == 0 => &target[user + 1..],
+        ("", _) => "/",
+        (path, _) => path,
     }
 }
 
@@ -91,6 +95,8 @@ pub(crate) fn template(target: &str, rules: &[Rule], out: &mut String) {
         if index > 0 {
             out.push('/');
         }
+        // Parameters (`;jsessionid=...`) are none of the resource's name.
+        let segment = segment.split(';').next().unwrap_or_default();
         if index > SEGMENT_LIMIT || out.len() - start + segment.len().min(48) > TEMPLATE_LIMIT {
             out.push_str("{cut}");
             return;
@@ -160,6 +166,15 @@ mod tests {
             ),
             ("http://h/a/1", "/a/{id}"),
             ("http://h", "/"),
+            ("http://me:pw@h", "/"),
+            ("http://me:pw@h/a/1", "/a/{id}"),
+            ("https:me:pw@h/a", "/a"),
+            ("//me:pw@h/a", "/a"),
+            ("//static/a", "//static/a"),
+            ("me:pw@h:443", "h:443"),
+            ("h:443", "h:443"),
+            ("/a;jsessionid=abc/b;v=1", "/a/b"),
+            ("/users/17;jsessionid=abc?x", "/users/{id}"),
             ("*", "*"),
             ("", "(unknown)"),
             ("/a#b", "/a"),

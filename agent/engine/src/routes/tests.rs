@@ -17,6 +17,8 @@ fn finished(status: u16, wall_ns: u64) -> RequestFinished {
         binding_reason: "",
         ledger: Vec::new(),
         waits: Vec::new(),
+        operations: Vec::new(),
+        round_trips: 0,
         bytes_in: 0,
         bytes_out: 0,
         bytes: Vec::new(),
@@ -67,10 +69,29 @@ fn more_routes_than_fit_go_to_other() {
         routes.end(index, S, &finished(200, 1));
     }
     let view = routes.view(2 * S, 0);
-    assert_eq!(view.folded, 2);
+    assert_eq!((view.folded, view.folded_more), (2, false));
     let other = view.routes.iter().find(|r| r.route == OTHER_NAME).unwrap();
     assert_eq!(other.requests, 3);
     assert_eq!(routes.len(), 4);
+}
+
+#[test]
+fn the_count_of_folded_routes_says_where_it_ends() {
+    let mut routes = Routes::new(&[], 1, 0);
+    for n in 0..FOLDED_LIMIT * 2 {
+        let name: String = n
+            .to_string()
+            .chars()
+            .map(|c| (c as u8 + 49) as char)
+            .collect();
+        let (index, _) = routes.begin("GET", &format!("/{name}"));
+        routes.cancel(index);
+        let view = (n % 1_000 == 0 || n.abs_diff(FOLDED_LIMIT) < 3).then(|| routes.view(S, 0));
+        if let Some(view) = view {
+            let expected = (n.min(FOLDED_LIMIT) as u64, n >= FOLDED_LIMIT);
+            assert_eq!((view.folded, view.folded_more), expected);
+        }
+    }
 }
 
 #[test]

@@ -80,6 +80,11 @@ impl Server {
         }
     }
 
+    /// When the last answer was complete.
+    pub(crate) fn answered_ns(&self) -> u64 {
+        self.answered_ns
+    }
+
     /// Open operations of a request.
     pub(crate) fn open_of(&self, owner: Owner) -> impl Iterator<Item = &OpenOperation> {
         self.open.iter().filter(move |open| open.owner == owner)

@@ -51,19 +51,27 @@ pub(crate) struct Kernel {
     pub(crate) sent: Vec<Vec<u8>>,
 }
 
-const FULL: &[&str] = &[
-    "GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "FOO ",
-];
-
 fn looks_like_request(bytes: &[u8]) -> bool {
-    FULL.iter().any(|method| {
-        let method = method.as_bytes();
-        let shared = method.len().min(bytes.len());
-        shared > 0 && bytes[..shared] == method[..shared]
-    })
+    let bytes = match bytes {
+        [b'\r', b'\n', rest @ ..] if !rest.is_empty() => rest,
+        bytes => bytes,
+    };
+    let capital = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+    let letters = bytes
+        .iter()
+        .take(16)
+        .take_while(|byte| capital(byte))
+        .count();
+    match bytes.get(letters..) {
+        Some([]) => letters < 16,
+        Some([b' ']) => letters >= 3,
+        Some([b' ', next, ..]) => letters >= 3 && b"/*hH".contains(next),
+        _ => false,
+    }
 }
 
-fn account(name: &str) -> Account {
+/// The account of this name.
+pub(crate) fn account(name: &str) -> Account {
     *Account::ALL
         .iter()
         .find(|account| account.name() == name)
@@ -166,9 +174,12 @@ impl Kernel {
             let offset = state.bytes_in;
             state.bytes_in += read as u64;
             state.last_read_ns = now_ns;
+            if phase == ConnectionPhase::Response as u32 {
+                state.captured_in = 0;
+            }
             let room = REQUEST_CAPTURE.saturating_sub(state.captured_in as usize);
             let captured = bytes.len().min(PIECE_PAYLOAD).min(room);
-            if waiting || captured == 0 {
+            if captured == 0 {
                 return;
             }
             state.captured_in += captured as u32;

@@ -33,6 +33,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub struct Endpoints {
     /// Unix socket.
     pub socket: PathBuf,
+    /// Id of the group that may connect to it, when it is not this process's own.
+    pub group: Option<u32>,
     /// TCP, and the token that callers must send.
     pub tcp: Option<(SocketAddr, Token)>,
 }
@@ -60,7 +62,7 @@ pub struct Serving {
 /// # Errors
 /// Another agent answers on the socket, the port is in use, or the place is not writable.
 pub async fn bind(endpoints: Endpoints) -> anyhow::Result<Bound> {
-    let (socket, listener) = Socket::bind(&endpoints.socket)?;
+    let (socket, listener) = Socket::bind(&endpoints.socket, endpoints.group)?;
     let unix = tokio::net::UnixListener::from_std(listener).context("cannot use the socket")?;
     let tcp = match endpoints.tcp {
         Some((address, token)) => {

@@ -102,6 +102,7 @@ impl v1::whyslow_server::Whyslow for Service {
             window_s: answer.value.window_s,
             routes: answer.value.routes.iter().map(wire::route).collect(),
             folded: answer.value.folded,
+            folded_more: answer.value.folded_more,
         }))
     }
 

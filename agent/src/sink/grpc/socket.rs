@@ -10,7 +10,7 @@ use std::{
     os::{
         fd::AsRawFd as _,
         unix::{
-            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown},
             net::{UnixListener, UnixStream},
         },
     },
@@ -20,11 +20,23 @@ use std::{
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
 
-/// Where the agent is when nothing was said: below `/run` for root, else below `$XDG_RUNTIME_DIR`.
+/// Where the agent of the whole host serves: root's.
+pub const SYSTEM_PATH: &str = "/run/whyslow/agent.sock";
+
+/// Where a client looks when nothing was said: this user's own agent, then the host's.
+#[must_use]
+pub fn default_paths() -> Vec<PathBuf> {
+    let mut paths = vec![default_path(), PathBuf::from(SYSTEM_PATH)];
+    paths.dedup();
+    paths
+}
+
+/// Where an agent serves when nothing was said: below `/run` for root, else below
+/// `$XDG_RUNTIME_DIR`.
 #[must_use]
 pub fn default_path() -> PathBuf {
     if crate::host::is_root() {
-        return PathBuf::from("/run/whyslow/agent.sock");
+        return PathBuf::from(SYSTEM_PATH);
     }
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
     match runtime {
@@ -46,11 +58,13 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Takes `path`; a socket that nobody answers on is replaced.
+    /// Takes `path`; a socket that nobody answers on is replaced. `group`: the id of the group that
+    /// may connect, when it is not this process's own.
     ///
     /// # Errors
-    /// An agent answers there, something else is there, or the folder is not writable.
-    pub fn bind(path: &Path) -> anyhow::Result<(Self, UnixListener)> {
+    /// An agent answers there, something else is there, the folder is not writable, or the socket
+    /// cannot be given to the group.
+    pub fn bind(path: &Path, group: Option<u32>) -> anyhow::Result<(Self, UnixListener)> {
         let shown = path.display();
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -67,6 +81,14 @@ impl Socket {
         let temporary = folder.join(format!(".whyslow-{}", std::process::id()));
         let _ = fs::remove_file(&temporary);
         let listener = UnixListener::bind(&temporary).map_err(failed)?;
+        if let Some(id) = group
+            && let Err(error) = lchown(&temporary, None, Some(id))
+        {
+            let _ = fs::remove_file(&temporary);
+            anyhow::bail!(
+                "the socket {shown} cannot be given to the group {id}: {error}\nhint: --socket-group takes a group of this user; root may give any"
+            );
+        }
         let placed = fs::set_permissions(&temporary, fs::Permissions::from_mode(MODE))
             .and_then(|()| listener.set_nonblocking(true))
             .and_then(|()| fs::symlink_metadata(&temporary))
@@ -145,7 +167,7 @@ mod tests {
     fn mode_and_removal() {
         let folder = TempDir::new();
         let path = folder.path().join("below/agent.sock");
-        let (socket, _listener) = Socket::bind(&path).unwrap();
+        let (socket, _listener) = Socket::bind(&path, None).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
         drop(socket);
@@ -154,11 +176,35 @@ mod tests {
     }
 
     #[test]
+    fn the_socket_goes_to_the_group() {
+        let folder = TempDir::new();
+        let path = folder.path().join("agent.sock");
+        // Root may give it to any group, others to their own only.
+        let group = if crate::host::is_root() {
+            4711
+        } else {
+            fs::metadata(folder.path()).unwrap().gid()
+        };
+        let (_socket, _listener) = Socket::bind(&path, Some(group)).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.gid(), group);
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
+    }
+
+    #[test]
+    fn clients_look_at_the_system_s_agent_last() {
+        let paths = default_paths();
+        assert_eq!(paths.first(), Some(&default_path()));
+        assert_eq!(paths.last(), Some(&PathBuf::from(SYSTEM_PATH)));
+        assert_eq!(paths.len(), if crate::host::is_root() { 1 } else { 2 });
+    }
+
+    #[test]
     fn a_second_agent_is_refused_and_leaves_the_first_alone() {
         let folder = TempDir::new();
         let path = folder.path().join("agent.sock");
-        let (_socket, _listener) = Socket::bind(&path).unwrap();
-        let error = Socket::bind(&path).unwrap_err().to_string();
+        let (_socket, _listener) = Socket::bind(&path, None).unwrap();
+        let error = Socket::bind(&path, None).unwrap_err().to_string();
         assert!(error.contains("running already") && error.contains("\nhint: "));
         assert!(UnixStream::connect(&path).is_ok());
     }
@@ -169,7 +215,7 @@ mod tests {
         let path = folder.path().join("agent.sock");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a killed agent leaves its socket");
-        let (_socket, _listener) = Socket::bind(&path).unwrap();
+        let (_socket, _listener) = Socket::bind(&path, None).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
     }
 
@@ -179,13 +225,13 @@ mod tests {
         let path = folder.path().join("agent.sock");
         fs::write(&path, "precious").unwrap();
         assert!(
-            Socket::bind(&path)
+            Socket::bind(&path, None)
                 .unwrap_err()
                 .to_string()
                 .contains("no socket")
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-        let (socket, _listener) = Socket::bind(&folder.path().join("other.sock")).unwrap();
+        let (socket, _listener) = Socket::bind(&folder.path().join("other.sock"), None).unwrap();
         fs::remove_file(folder.path().join("other.sock")).unwrap();
         fs::write(folder.path().join("other.sock"), "not ours").unwrap();
         drop(socket);
@@ -196,7 +242,7 @@ mod tests {
     fn a_folder_that_is_a_file_is_an_error() {
         let folder = TempDir::new();
         fs::write(folder.path().join("file"), "").unwrap();
-        let error = Socket::bind(&folder.path().join("file/agent.sock")).unwrap_err();
+        let error = Socket::bind(&folder.path().join("file/agent.sock"), None).unwrap_err();
         assert!(error.to_string().contains("\nhint: "));
     }
 }

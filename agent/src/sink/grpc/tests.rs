@@ -38,6 +38,7 @@ impl Agent {
             .unwrap();
         let bound = bind(Endpoints {
             socket: folder.path().join("agent.sock"),
+            group: None,
             tcp: token.map(|token| ("127.0.0.1:0".parse().unwrap(), token)),
         })
         .await
@@ -468,6 +469,7 @@ async fn a_second_agent_is_refused_and_a_port_in_use_is_told() {
     let agent = Agent::start(Timing::default(), None).await;
     let error = bind(Endpoints {
         socket: agent.folder.path().join("agent.sock"),
+        group: None,
         tcp: None,
     })
     .await
@@ -483,6 +485,7 @@ async fn a_second_agent_is_refused_and_a_port_in_use_is_told() {
     let other = agent.folder.path().join("other.sock");
     let error = bind(Endpoints {
         socket: other.clone(),
+        group: None,
         tcp: Some((taken.local_addr().unwrap(), Token::read(&path).unwrap())),
     })
     .await

@@ -93,12 +93,23 @@ impl Look<'_> {
             SyscallKind::FileLookup => (Account::DiskRead, Target::Unknown),
             SyscallKind::FileChange | SyscallKind::Close => (Account::DiskWrite, Target::Unknown),
             SyscallKind::Sleep => (Account::Sleep, Target::Unknown),
-            SyscallKind::WaitChild => {
-                let pid = u32::try_from(first as i32).unwrap_or(0);
-                (Account::Child, Target::Process(pid))
-            }
+            SyscallKind::WaitChild => (Account::Child, self.waited_child()),
             SyscallKind::Spawn => (Account::Child, Target::Unknown),
             _ => (Account::Unexplained, Target::Unknown),
+        }
+    }
+
+    /// Whom a wait for a child is for: `wait4(pid, ...)` or `waitid(idtype, id, ...)`. A process
+    /// group is any child.
+    fn waited_child(&self) -> Target {
+        let [first, second, _] = self.slot.arguments;
+        if i64::from(self.slot.syscall) != libc::SYS_waitid {
+            return Target::Process(u32::try_from(first as i32).unwrap_or(0));
+        }
+        match first as u32 {
+            libc::P_PID => Target::Process(second as u32),
+            libc::P_PIDFD => Target::Unknown,
+            _ => Target::Process(0),
         }
     }
 
@@ -222,6 +233,42 @@ impl Look<'_> {
                 (Account::NetClientRead, Target::Unknown)
             }
             _ => (Account::Unexplained, Target::Unknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits_for(syscall: i64, arguments: [u64; 3]) -> Target {
+        let bytes = vec![0; size_of::<ThreadSlot>()];
+        let mut slot: ThreadSlot = whyslow_abi::read_plain(&bytes).unwrap();
+        slot.state = ThreadState::Blocked as u32;
+        slot.syscall = i32::try_from(syscall).unwrap();
+        slot.arguments = arguments;
+        let fact = current_wait(&slot, &mut SocketTables::default()).unwrap();
+        assert_eq!(fact.account, Account::Child as u8);
+        fact.target
+    }
+
+    #[test]
+    fn children_waited_for() {
+        let any = u64::from((-1_i32).cast_unsigned());
+        for (syscall, arguments, expected) in [
+            (libc::SYS_wait4, [42, 7, 0], Target::Process(42)),
+            (libc::SYS_wait4, [any, 42, 0], Target::Process(0)),
+            (libc::SYS_wait4, [0, 42, 0], Target::Process(0)),
+            (libc::SYS_waitid, [0, 42, 9], Target::Process(0)),
+            (libc::SYS_waitid, [1, 42, 9], Target::Process(42)),
+            (libc::SYS_waitid, [2, 42, 9], Target::Process(0)),
+            (libc::SYS_waitid, [3, 5, 9], Target::Unknown),
+        ] {
+            assert_eq!(
+                waits_for(syscall, arguments),
+                expected,
+                "{syscall} {arguments:?}"
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
     let mut globals = offsets(&types, &mut features)?;
     globals.push((global::SELF_TGID, u64::from(std::process::id())));
     globals.push((global::DISCOVER, u64::from(!options.rules.is_closed())));
+    globals.push((global::COPY_DATA, u64::from(options.operations)));
     globals.push((global::WAIT_FLOOR_NS, options.wait_floor_ns));
+    let references = types.offset("file", "f_ref");
+    globals.push((global::FILE_ONE_REFERENCE, u64::from(references.is_none())));
     globals.push((
         global::PREV_STATE_ARGUMENT,
         previous_state_argument(&types)?,
@@ -101,7 +104,7 @@ fn prepare_cast(
             features.push(on("descriptors"));
             globals.extend(operations);
         }
-        Err(error) => features.push(off("descriptors", &format!("{error:#}"))),
+        Err(error) => features.push(off("descriptors", &first_line(&error))),
     }
     cast
 }
@@ -137,10 +140,14 @@ fn offsets(types: &KernelTypes, features: &mut Vec<Feature>) -> anyhow::Result<G
     let mut globals = Globals::new();
     for field in FIELDS {
         let offset = types.offset(field.structure, field.path).or_else(|| {
-            // Linux before 5.14 has `state` where later ones have `__state`.
-            (field.path == "__state")
-                .then(|| types.offset(field.structure, "state"))
-                .flatten()
+            // Linux before 5.14 has `state` where later ones have `__state`, before 6.13 `f_count`
+            // where later ones have `f_ref`.
+            let older = match field.path {
+                "__state" => "state",
+                "f_ref" => "f_count",
+                _ => return None,
+            };
+            types.offset(field.structure, older)
         });
         match offset {
             Some(offset) => globals.push((field.global, offset)),
@@ -210,7 +217,10 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
             "loading eBPF programs is not permitted to this user\nhint: run it as root: sudo whyslow ..."
         );
     }
-    error.context("the kernel refused an eBPF map or program of whyslow")
+    anyhow::anyhow!(
+        "the kernel refused an eBPF map or program of whyslow: {}",
+        first_line(&error)
+    )
 }
 
 fn fill_free_slots(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
@@ -276,10 +286,24 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
     Ok(())
 }
 
-/// The last cause, without a verifier's log.
+/// The causes in one line, without a verifier's log: that may have thousands of lines, and goes to
+/// our own log.
 fn first_line(error: &anyhow::Error) -> String {
-    let text = error.root_cause().to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    tracing::debug!("{error:#}");
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // The words of aya's errors for programs and for type information.
+        let words = text.split("Verifier output:").next().unwrap_or_default();
+        let words = words.lines().next().unwrap_or_default();
+        let words = words.trim_end_matches(['.', ' ']);
+        // Many an error says its cause itself.
+        if !line.contains(words) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += words;
+        }
+    }
+    line
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
@@ -363,4 +387,40 @@ fn calibrate(globals: &Globals, cast: Option<u32>, btf: &Btf) -> anyhow::Result<
         operations.push((name, address));
     }
     Ok(operations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As aya's error for a program that the verifier refuses.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the BPF_PROG_LOAD syscall returned {error}. Verifier output: {log}")]
+    struct Refused {
+        #[source]
+        error: std::io::Error,
+        log: &'static str,
+    }
+
+    #[test]
+    fn a_verifier_s_log_is_never_part_of_a_reason() {
+        let refused = |number| {
+            let error = std::io::Error::from_raw_os_error(number);
+            let log = "Func#1 is global\n0: R1=ctx()\nprocessed 1000001 insns";
+            anyhow::Error::new(Refused { error, log }).context("load it")
+        };
+        assert_eq!(
+            first_line(&refused(libc::E2BIG)),
+            "load it: the BPF_PROG_LOAD syscall returned Argument list too long (os error 7)"
+        );
+        for number in [libc::E2BIG, libc::EPERM, libc::EINVAL] {
+            let text = format!("{:#}", explain(refused(number)));
+            assert!(
+                !text.contains("Func#1") && !text.contains("insns"),
+                "{text}"
+            );
+            // A refusal for want of root has a hint.
+            assert!(text.lines().count() <= 2, "{text}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use whyslow_abi::{
-    connection::ConnectionState,
+    connection::{ConnectionState, SocketPlace},
     loss::LossReason,
     plain_bytes, read_plain,
     record::{LifecycleKind, LifecycleRecord, RecordHeader, RecordKind},
@@ -35,6 +35,14 @@ use whyslow_engine::{
 
 use self::{admission::Admission, rules::Verdict, slots::SlotMap, sockets::SocketTables};
 use super::{Depth, Feature, KernelOptions, Source, WatchRules};
+
+/// A socket behind a descriptor as a map value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PlaceValue(SocketPlace);
+
+// SAFETY: plain integers (`whyslow_abi::Plain`).
+unsafe impl aya::Pod for PlaceValue {}
 
 /// A connection's state as a map value.
 #[derive(Clone, Copy)]
@@ -51,7 +59,7 @@ pub struct KernelSource {
     records: RingBuf<MapData>,
     signals: RingBuf<MapData>,
     connections: KernelHash<MapData, u64, ConnectionValue>,
-    descriptors: KernelHash<MapData, u64, u64>,
+    descriptors: KernelHash<MapData, u64, PlaceValue>,
     targets: KernelHash<MapData, u32, u32>,
     uninteresting: KernelHash<MapData, u64, u8>,
     losses: PerCpuArray<MapData, u64>,
@@ -278,7 +286,7 @@ impl Source for KernelSource {
                 let _ = self.connections.remove(id);
                 let key = u64::from(*pid) << 32 | u64::from(fd.cast_unsigned());
                 // The descriptor may have been used anew.
-                if self.descriptors.get(&key, 0).is_ok_and(|of| of == *id) {
+                if self.descriptors.get(&key, 0).is_ok_and(|of| of.0.id == *id) {
                     let _ = self.descriptors.remove(&key);
                 }
                 Ok(())
@@ -290,11 +298,10 @@ impl Source for KernelSource {
                 self.families.extend(&family.watch);
                 self.carry_out(&family)
             }
-            Command::IgnoreServer { id } => {
-                self.uninteresting
-                    .insert(*id, 1, 0)
-                    .with_context(|| format!("leave socket {id} alone"))
-            }
+            Command::IgnoreServer { id } => self
+                .uninteresting
+                .insert(*id, 1, 0)
+                .with_context(|| format!("leave socket {id} alone")),
             Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),
         }
     }

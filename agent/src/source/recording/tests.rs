@@ -281,3 +281,45 @@ fn a_paced_replay_waits_for_the_time_of_its_inputs() {
     assert!(quick.has_ended());
     assert_eq!(quick.kernel(), "6.1.0-test");
 }
+
+fn pipe(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    path
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_an_error() {
+    let folder = TempDir::new();
+    let path = pipe(&folder);
+    let error = Recorder::create(&path, &header(false), true).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("nobody reads "), "{text}");
+    assert!(text.contains("\nhint: "), "{text}");
+}
+
+#[test]
+fn a_pipe_takes_a_recording_until_its_reader_stops() {
+    let folder = TempDir::new();
+    let path = pipe(&folder);
+    let mut kept = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    let mut recorder = Recorder::create(&path, &header(false), true).unwrap();
+    for input in inputs() {
+        recorder.write(&input).unwrap();
+    }
+    recorder.flush_if_due(1).unwrap();
+    let mut bytes = vec![0; 1 << 16];
+    let count = std::io::Read::read(&mut kept, &mut bytes).unwrap();
+    assert!(!read(&bytes[..count]).0.is_empty());
+    // Nobody takes more of it than a pipe holds: an end, not a wait for ever.
+    let record = Input::Record(vec![0; 1_000]);
+    let error = (0..10_000).find_map(|_| recorder.write(&record).err());
+    let text = error.unwrap().to_string();
+    assert!(text.contains("its reader does not read"), "{text}");
+    recorder.finish().unwrap();
+}

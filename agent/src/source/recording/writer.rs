@@ -3,8 +3,12 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -15,6 +19,8 @@ use super::{Header, MAGIC};
 
 /// Bytes kept before they are written.
 const BUFFER: usize = 256 << 10;
+/// Longest wait for the reader of a pipe: the engine's thread stands still meanwhile.
+const READER_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest time that inputs stay in the buffer, ns.
 const FLUSH_NS: u64 = 1_000_000_000;
 
@@ -121,6 +127,11 @@ impl Recorder {
                 Ok(0) => return Err(self.give_up(done, &io::ErrorKind::WriteZero.into())),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = wait_writable(&self.file) {
+                        return Err(self.give_up(done, &error));
+                    }
+                }
                 Err(error) => return Err(self.give_up(done, &error)),
             }
         }
@@ -166,15 +177,39 @@ fn whole_frames(buffer: &[u8], has_magic: bool, done: usize) -> usize {
     end.min(done)
 }
 
+/// Waits until the reader of a pipe took something.
+fn wait_writable(file: &File) -> io::Result<()> {
+    let mut entry = libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let limit_ms = i32::try_from(READER_PATIENCE.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: `entry` is one valid entry, and its descriptor is open as long as `file` lives.
+    match unsafe { libc::poll(&raw mut entry, 1, limit_ms) } {
+        0 => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "its reader does not read",
+        )),
+        -1 => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            error => Err(error),
+        },
+        _ => Ok(()),
+    }
+}
+
 fn open(path: &Path, raw: bool, force: bool) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true);
     if force {
-        // Not through a link that somebody else may have put there.
+        // Not through a link that somebody else may have put there. A pipe without a reader is an
+        // error, not a wait; and a reader that stops reading must not hold up the end of the
+        // recording, so the flag stays (a regular file does not care).
         options
             .create(true)
             .truncate(true)
-            .custom_flags(libc::O_NOFOLLOW);
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     } else {
         options.create_new(true);
     }
@@ -185,6 +220,11 @@ fn open(path: &Path, raw: bool, force: bool) -> anyhow::Result<File> {
         let path = path.display();
         if error.kind() == io::ErrorKind::AlreadyExists {
             anyhow::anyhow!("{path} exists\nhint: --force overwrites it")
+        } else if error.raw_os_error() == Some(libc::ENXIO) {
+            anyhow::anyhow!(
+                "nobody reads {path}, which is a pipe\nhint: start its reader first, or record to \
+                 a file"
+            )
         } else {
             anyhow::anyhow!("cannot create {path}: {error}\nhint: choose another FILE")
         }

@@ -212,6 +212,7 @@ fn routes() -> RoutesResponse {
             route("GET", "/", 600, &[("cpu", 400), ("net.client_write", 200)]),
         ],
         folded: 0,
+        folded_more: false,
     }
 }
 

@@ -77,6 +77,41 @@ fn the_pane_option_is_the_first_list() {
 }
 
 #[test]
+fn a_long_path_makes_room_for_the_figures() {
+    let label = "/run/user/1000/a-long-folder-of-somebody/whyslow/agent.sock";
+    let mut long = Model::new(label, &Options::default(), Duration::ZERO);
+    long.apply(Update::Snapshot(Box::new(snapshot())), Duration::ZERO);
+    for (columns, height) in [(80, 24), (90, 24)] {
+        let text = screen(&mut long, (columns, height));
+        let first = text.lines().next().unwrap();
+        assert!(first.ends_with("2 processes, 6 threads"), "{first}");
+        assert!(first.contains("/agent.sock · "), "{first}");
+    }
+}
+
+/// The lists stay where they are when requests in flight get fewer.
+#[test]
+fn lines_that_in_flight_does_not_need_are_the_routes() {
+    let mut quiet = snapshot();
+    quiet.in_flight.requests.truncate(1);
+    let place = |model: &mut Model| {
+        let text = screen(model, (120, 40));
+        let line = text.lines().position(|line| line.contains("2 Routes"));
+        line.unwrap()
+    };
+    let mut model = model_of(quiet.clone());
+    let before = place(&mut model);
+    model.apply(
+        Update::Snapshot(Box::new(snapshot())),
+        Duration::from_secs(3),
+    );
+    let busy = place(&mut model);
+    assert!(before < busy, "{before} {busy}");
+    model.apply(Update::Snapshot(Box::new(quiet)), Duration::from_secs(4));
+    assert_eq!(place(&mut model), busy);
+}
+
+#[test]
 fn nothing_yet() {
     compare_screen("connecting_80x24.txt", &mut empty(), USUAL);
     let mut refused = empty();
@@ -290,6 +325,19 @@ fn no_escape_of_a_stranger_gets_through() {
     compare_screen("hostile_detail_80x24.txt", &mut model, USUAL);
     press(&mut model, "\x1bjj\n");
     compare_screen("long_detail_80x24.txt", &mut model, USUAL);
+}
+
+#[test]
+fn folded_routes_are_told_with_where_their_count_ends() {
+    let mut many = snapshot();
+    many.routes.folded = 8_192;
+    let mut model = model_of(many.clone());
+    press(&mut model, "2");
+    assert!(screen(&mut model, (120, 40)).contains(" · 8192 folded into (other)"));
+    many.routes.folded_more = true;
+    let mut model = model_of(many);
+    press(&mut model, "2");
+    assert!(screen(&mut model, (120, 40)).contains(" · >= 8192 folded into (other)"));
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) fn draw(model: &Model, theme: Theme, now: Duration, area: Rect, buffe
         buffer,
         (area.x, area.y),
         room,
-        &identity(model),
+        &identity(model, room.into()),
         theme.strong(),
         (Cut::End, false),
     );
@@ -103,15 +103,20 @@ fn banner(text: &str, theme: Theme, area: Rect, buffer: &mut Buffer) {
     );
 }
 
-/// "whyslow 0.1.0 · local · Linux 6.1.0 · 4 processes, 16 threads".
-fn identity(model: &Model) -> String {
+/// Between two parts of a line.
+const BETWEEN: &str = " · ";
+/// Least of the label that is shown: the end of a path.
+const SHORTEST_LABEL: usize = 12;
+
+/// "whyslow 0.1.0 · local · Linux 6.1.0 · 4 processes, 16 threads" within `columns`: a long label (a
+/// path) makes room for the others.
+pub(crate) fn identity(model: &Model, columns: usize) -> String {
     let mut parts = Vec::new();
     let status = model.snapshot.as_ref().and_then(|s| s.info.status.as_ref());
     match status {
         Some(status) => parts.push(format!("whyslow {}", clean(&status.version))),
         None => parts.push("whyslow".to_owned()),
     }
-    parts.push(model.label.clone());
     if let Some(status) = status {
         parts.push(format!("Linux {}", clean(&status.kernel)));
         parts.push(format!(
@@ -119,7 +124,10 @@ fn identity(model: &Model) -> String {
             status.processes, status.threads
         ));
     }
-    parts.join(" · ")
+    let others: usize = parts.iter().map(|part| width(part) + width(BETWEEN)).sum();
+    let room = columns.saturating_sub(others).max(SHORTEST_LABEL);
+    parts.insert(1, fit(&model.label, room, Cut::Start));
+    fit(&parts.join(BETWEEN), columns, Cut::End)
 }
 
 /// What is not as usual.

@@ -78,7 +78,14 @@ pub(crate) fn draw_list(
         draw_row(row, list, &layout, cursor, theme, (area.x, y), buffer);
     }
     if with_legend {
-        let line = legend(theme, area.width);
+        let ledgers = rows.iter().skip(first).take(room.into());
+        let ledgers = ledgers
+            .flat_map(|row| &row.cells)
+            .filter_map(|cell| match &cell.content {
+                Content::Ledger(ledger) => Some(ledger.as_slice()),
+                _ => None,
+            });
+        let line = legend(ledgers, theme, area.width);
         buffer.set_line(area.x, area.bottom() - 1, &line, area.width);
     }
     room.into()
@@ -163,7 +170,13 @@ fn window(model: &Model, columns: u16) -> String {
     };
     let mut text = format!(" · last {:.0} s", snapshot.routes.window_s);
     if snapshot.routes.folded > 0 {
-        text += &format!(" · {} folded into (other)", snapshot.routes.folded);
+        let least = if snapshot.routes.folded_more {
+            ">= "
+        } else {
+            ""
+        };
+        let folded = snapshot.routes.folded;
+        text += &format!(" · {least}{folded} folded into (other)");
     }
     text
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    header::figures,
+    header::{figures, identity},
     list::{draw_list, height_of},
     paint::{account_name, to_text},
 };
@@ -31,6 +31,9 @@ const SMALLEST: (u16, u16) = (40, 10);
 const TWO_LISTS: u16 = 13;
 /// From this height of the body on there is room for all three.
 const THREE_LISTS: u16 = 33;
+
+/// Rows that the list of requests in flight has at least, beside another.
+const FEWEST_ROWS: usize = 3;
 
 /// What the screen tells the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,8 +119,11 @@ fn places(model: &Model, body: Rect) -> Vec<(List, Rect)> {
         return vec![(focus, body)];
     }
     let part = |y: u16, height: u16| Rect { y, height, ..body };
+    // Lines that requests in flight have never needed are of more use to the routes. The most that
+    // there were counts, not how many there are, so that the lists stay where they are.
+    let needed = height_of(List::InFlight, model.most_in_flight.max(FEWEST_ROWS));
     if body.height < THREE_LISTS {
-        let first = body.height * 2 / 5;
+        let first = needed.min(body.height * 2 / 5);
         let second = if focus == List::Workers {
             List::Workers
         } else {
@@ -129,9 +135,10 @@ fn places(model: &Model, body: Rect) -> Vec<(List, Rect)> {
         ];
     }
     let third = body.height / 3;
+    let first = needed.min(third);
     vec![
-        (List::InFlight, part(body.y, third)),
-        (List::Routes, part(body.y + third, third)),
+        (List::InFlight, part(body.y, first)),
+        (List::Routes, part(body.y + first, 2 * third - first)),
         (
             List::Workers,
             part(body.y + 2 * third, body.height - 2 * third),

@@ -76,19 +76,51 @@ pub(super) fn share_bar(share: f64, columns: u16, theme: Theme) -> String {
     on.repeat(filled) + &off.repeat(usize::from(columns).saturating_sub(filled))
 }
 
-/// The legend of the bars, as wide as fits.
-pub(super) fn legend(theme: Theme, columns: u16) -> Line<'static> {
+/// The legend of the bars: all families where they fit, else those that `ledgers` have.
+pub(super) fn legend<'a>(
+    ledgers: impl Iterator<Item = &'a [LedgerEntry]>,
+    theme: Theme,
+    columns: u16,
+) -> Line<'static> {
+    let fits = |line: &Line<'_>| line.width() <= usize::from(columns);
+    let all = legend_of(&FAMILIES, "  ", theme);
+    if fits(&all) {
+        return all;
+    }
+    let mut shown = FAMILIES.map(|_| false);
+    for entry in ledgers.flatten().filter(|entry| entry.ns > 0) {
+        let family = Family::of(&entry.account);
+        if let Some(index) = FAMILIES.iter().position(|other| *other == family) {
+            shown[index] = true;
+        }
+    }
+    let mut families: Vec<Family> = std::iter::zip(FAMILIES, shown)
+        .filter_map(|(family, shown)| shown.then_some(family))
+        .collect();
+    let wide = legend_of(&families, "  ", theme);
+    if fits(&wide) {
+        return wide;
+    }
+    loop {
+        let line = legend_of(&families, " ", theme);
+        if fits(&line) {
+            return line;
+        }
+        families.pop();
+    }
+}
+
+fn legend_of(families: &[Family], between: &'static str, theme: Theme) -> Line<'static> {
     let mut line = Line::default();
-    for family in FAMILIES {
-        let text = format!("{} {}  ", theme.fill(family), family.name);
-        if line.width() + text.trim_end().len() > usize::from(columns) {
-            break;
+    for (index, family) in families.iter().enumerate() {
+        if index > 0 {
+            line.push_span(Span::styled(between, theme.text()));
         }
         line.push_span(Span::styled(
-            format!("{} ", theme.fill(family)),
-            theme.account(family),
+            format!("{} ", theme.fill(*family)),
+            theme.account(*family),
         ));
-        line.push_span(Span::styled(format!("{}  ", family.name), theme.text()));
+        line.push_span(Span::styled(family.name, theme.text()));
     }
     line
 }
@@ -151,6 +183,39 @@ mod tests {
             bar(&[entry("cpu", u64::MAX), entry("sleep", u64::MAX)], 2),
             "CC"
         );
+    }
+
+    #[test]
+    fn a_legend_names_what_is_on_the_screen() {
+        let legend = |accounts: &[&str], columns| {
+            let ledger: Vec<LedgerEntry> = accounts.iter().map(|name| entry(name, 1)).collect();
+            legend([ledger.as_slice()].into_iter(), Theme::plain(), columns).to_string()
+        };
+        assert!(legend(&[], 120).ends_with("M memory  S sleep  ? unexplained"));
+        assert_eq!(
+            legend(&["new", "sleep", "cpu"], 40),
+            "C cpu  S sleep  ? unexplained"
+        );
+        assert_eq!(
+            legend(&["new", "sleep", "cpu"], 28),
+            "C cpu S sleep ? unexplained"
+        );
+        assert_eq!(legend(&["new", "sleep", "cpu"], 20), "C cpu S sleep");
+        assert_eq!(legend(&["cpu"], 2), "");
+        // All that today's agents tell, on the usual screen.
+        let accounts = [
+            "cpu",
+            "run_queue",
+            "lock.futex",
+            "disk.read",
+            "net.client_read",
+            "net.upstream",
+            "child",
+            "sleep",
+            "unexplained",
+        ];
+        let line = legend(&accounts, 80);
+        assert!(line.ends_with("S sleep ? unexplained"), "{line}");
     }
 
     #[test]

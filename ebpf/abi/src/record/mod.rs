@@ -84,6 +84,8 @@ pub struct BeginRecord {
     pub reserved: [u16; 3],
     /// Peer's address as in memory; IPv4 in the first 4 bytes.
     pub peer_address: [u8; 16],
+    /// Name of the reader, NUL-padded.
+    pub comm: [u8; 16],
     /// Ledger of the reader at this moment.
     pub totals: Totals,
     /// Bytes that the read returned.
@@ -125,7 +127,7 @@ pub const DATA_FRONT: usize = 512;
 /// Bytes of its end.
 pub const DATA_TAIL: usize = 64;
 /// Records that one write takes at the most.
-pub const DATA_PIECES: usize = 8;
+pub const DATA_PIECES: usize = 64;
 /// Data records of one request at the most.
 pub const DATA_BUDGET: u32 = 8192;
 
@@ -217,7 +219,8 @@ crate::integer_enum! {
     pub enum LifecycleKind: u32 {
         /// `header` is the new thread or process; `other` the thread that made it.
         Fork = 0 => "fork",
-        /// A watched or candidate process runs a new program (`comm` is the new name).
+        /// A watched process runs a new program (`comm` is the new name) and is not watched any more; `other`
+        /// is the id that the thread had before: it has that of the process now.
         Exec = 1 => "exec",
         /// A watched thread ended; `code` is its exit code as `wait` gives it, `last` tells
         /// whether the process ended with it.
@@ -299,7 +302,7 @@ unsafe impl Plain for SignalRecord {}
 
 const _: () = assert!(size_of::<RecordHeader>() == 32);
 const _: () =
-    assert!(size_of::<BeginRecord>() == 32 + 48 + size_of::<Totals>() + 8 + BEGIN_PAYLOAD);
+    assert!(size_of::<BeginRecord>() == 32 + 64 + size_of::<Totals>() + 8 + BEGIN_PAYLOAD);
 const _: () = assert!(size_of::<PieceRecord>() == 32 + 24 + PIECE_PAYLOAD);
 const _: () =
     assert!(size_of::<DataRecord>() == 32 + 16 + 24 + 16 + WAIT_NAME + DATA_FRONT + DATA_TAIL);

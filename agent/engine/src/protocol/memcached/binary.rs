@@ -109,8 +109,6 @@ enum Key {
 pub(super) struct Operation {
     /// As the text protocol calls it.
     pub(super) shape: &'static str,
-    /// Not answered when it goes the usual way: gets that miss, others that succeed.
-    pub(super) quiet: bool,
     is_get: bool,
     extras: &'static [u8],
     key: Key,
@@ -144,7 +142,6 @@ pub(super) fn operation(opcode: u8) -> Option<Operation> {
     };
     Some(Operation {
         shape,
-        quiet: is_quiet(opcode),
         is_get: matches!(shape, "get ?" | "gat ?"),
         extras,
         key,
