@@ -133,3 +133,19 @@ fn tails_keep_the_last_chunk_alone() {
         assert_eq!(tail, expected);
     }
 }
+
+#[test]
+fn nothing_of_what_is_said_to_servers_is_kept() {
+    let mut data: DataRecord = zeroed();
+    data.header.kind = RecordKind::Data as u32;
+    data.len = 900;
+    data.front_len = 512;
+    data.tail_len = 64;
+    data.front = [b's'; 512];
+    data.tail = [b's'; 64];
+    let mut record = plain_bytes(&data).to_vec();
+    Redactor::new().redact(&mut record);
+    let kept: DataRecord = read_plain(&record).unwrap();
+    assert_eq!((kept.len, kept.front_len, kept.tail_len), (900, 0, 0));
+    assert!(!record.contains(&b's'));
+}
