@@ -50,13 +50,7 @@ impl<'a> Outcome<'a> {
             last_write_ns: last.last_write_ns,
             bytes_in: progress.bytes_in,
             bytes_out: progress.bytes_out,
-            account: Some((
-                ThreadKey {
-                    tid: last.writer_tid,
-                    generation: last.writer_generation,
-                },
-                &last.totals,
-            )),
+            account: Some((ThreadKey::of_writer(last), &last.totals)),
             waits: &last.waits,
             otherwise: "another thread wrote the response",
         })

@@ -120,10 +120,7 @@ fn idle(
         return false;
     }
     let quiet_ns = now_ns.saturating_sub(last.last_write_ns);
-    let writer = ThreadKey {
-        tid: last.writer_tid,
-        generation: last.writer_generation,
-    };
+    let writer = ThreadKey::of_writer(last);
     let moved = writer == request.reader && request.moved_at_writes == Some(last.writes);
     let turned = moved
         || threads

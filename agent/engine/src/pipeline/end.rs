@@ -145,10 +145,7 @@ impl Engine {
         let progress = Progress::new(request, state);
         // The writer that found the client gone is who worked on it; another may have closed.
         let (end_ns, thread, totals, waits) = if state.failed_write_ns != 0 {
-            let writer = ThreadKey {
-                tid: state.writer_tid,
-                generation: state.writer_generation,
-            };
+            let writer = ThreadKey::of_writer(state);
             (state.failed_write_ns, writer, &state.totals, &state.waits)
         } else {
             let closer = ThreadKey::from(header);

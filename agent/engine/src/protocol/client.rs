@@ -30,10 +30,20 @@ pub(crate) struct Chunk<'a> {
     pub(crate) len: u64,
 }
 
-impl Chunk<'_> {
+impl<'a> Chunk<'a> {
     /// All bytes were captured.
     pub(crate) fn is_whole(&self) -> bool {
         self.front.len() as u64 >= self.len
+    }
+
+    /// Front, number of bytes that were not captured, end.
+    pub(crate) fn parts(&self) -> (&'a [u8], u64, &'a [u8]) {
+        let behind = self.len.saturating_sub(self.front.len() as u64);
+        // What of the end lies in the front was read there.
+        let here = usize::try_from(behind).unwrap_or(usize::MAX);
+        let seen = self.tail.len().saturating_sub(here);
+        let tail = self.tail.get(seen..).unwrap_or_default();
+        (self.front, behind - tail.len() as u64, tail)
     }
 }
 

@@ -62,10 +62,7 @@ impl From<&ConnectionState> for LastWrite {
     fn from(state: &ConnectionState) -> Self {
         Self {
             ns: state.last_write_ns,
-            writer: ThreadKey {
-                tid: state.writer_tid,
-                generation: state.writer_generation,
-            },
+            writer: ThreadKey::of_writer(state),
             totals: state.totals,
         }
     }

@@ -13,13 +13,23 @@ pub(crate) mod servers;
 pub(crate) mod signals;
 pub(crate) mod threads;
 
-use whyslow_abi::record::RecordHeader;
+use whyslow_abi::{connection::ConnectionState, record::RecordHeader};
 
 /// One thread, for as long as it has its slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThreadKey {
     pub(crate) tid: u32,
     pub(crate) generation: u32,
+}
+
+impl ThreadKey {
+    /// Who wrote last on a connection, or failed to.
+    pub(crate) fn of_writer(state: &ConnectionState) -> Self {
+        Self {
+            tid: state.writer_tid,
+            generation: state.writer_generation,
+        }
+    }
 }
 
 impl From<&RecordHeader> for ThreadKey {

@@ -22,7 +22,6 @@ use answer::{Answers, Status};
 use binary::Header;
 use command::Commands;
 use open::{Expect, Meta, Open};
-use token::parts;
 
 /// memcached, as its clients speak it.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +82,7 @@ impl Session for MemcachedSession {
         }
         self.doubt = false;
         self.told = false;
-        let (mut front, mut gap, mut tail) = parts(&chunk);
+        let (mut front, mut gap, mut tail) = chunk.parts();
         while !self.stopped {
             let Some(command) = self
                 .commands
@@ -98,7 +97,7 @@ impl Session for MemcachedSession {
     }
 
     fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) {
-        let (mut front, mut gap, mut tail) = parts(&chunk);
+        let (mut front, mut gap, mut tail) = chunk.parts();
         while !self.stopped {
             let Some(answer) = self
                 .answers

@@ -1,8 +1,6 @@
 //! The small pieces that both directions are read with: one byte after the other, so that it makes no
 //! difference where the bytes were split, and without keeping what was read.
 
-use super::super::client::Chunk;
-
 /// Bytes of a word that are kept: commands, statuses and lengths are shorter.
 const WORD_LIMIT: usize = 24;
 /// Longest value. Servers take 1 MiB unless told otherwise (`-I`), and at most 1 GiB.
@@ -172,14 +170,4 @@ impl Collected {
         }
         (self.len == HEADER_LEN).then_some(self.bytes)
     }
-}
-
-/// Front, number of bytes that were not captured, end.
-pub(super) fn parts<'a>(chunk: &Chunk<'a>) -> (&'a [u8], u64, &'a [u8]) {
-    let behind = chunk.len.saturating_sub(chunk.front.len() as u64);
-    // What of the end lies in the front was read there.
-    let here = usize::try_from(behind).unwrap_or(usize::MAX);
-    let seen = chunk.tail.len().saturating_sub(here);
-    let tail = chunk.tail.get(seen..).unwrap_or_default();
-    (chunk.front, behind - tail.len() as u64, tail)
 }

@@ -22,7 +22,7 @@ use command::Commands;
 use open::{Expect, Open, Topic};
 use reply::{Kind, Replies, Reply};
 use shape::{Meaning, is_name_byte};
-use token::{Number, Step, WORD_LIMIT, Word, parts};
+use token::{Number, Step, WORD_LIMIT, Word};
 
 /// Redis, as its clients speak it.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +166,7 @@ impl Session for RedisSession {
         }
         self.doubt = false;
         self.told = false;
-        let (mut front, mut gap, mut tail) = parts(&chunk);
+        let (mut front, mut gap, mut tail) = chunk.parts();
         while !self.stopped {
             let Some(command) = self
                 .commands
@@ -181,7 +181,7 @@ impl Session for RedisSession {
     }
 
     fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) {
-        let (mut front, mut gap, mut tail) = parts(&chunk);
+        let (mut front, mut gap, mut tail) = chunk.parts();
         while !self.stopped {
             let Some(reply) = self
                 .replies
