@@ -177,7 +177,14 @@ pub fn descends(task: *const Task, process: u32) -> bool {
 /// The slot of a watched thread.
 #[inline(always)]
 pub fn watched(task: *const Task) -> Option<&'static mut ThreadSlot> {
-    slot_at(mark(task)?.slot()?)
+    Some(slot_of(mark(task)?)?.1)
+}
+
+/// The slot that a mark names, with its number.
+#[inline(always)]
+pub fn slot_of(mark: Mark) -> Option<(u32, &'static mut ThreadSlot)> {
+    let index = mark.slot()?;
+    Some((index, slot_at(index)?))
 }
 
 /// The slot of that number.

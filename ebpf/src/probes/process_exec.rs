@@ -25,10 +25,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let line = thread::line(task);
-    let Some((index, slot)) = mark
-        .slot()
-        .and_then(|index| Some((index, thread::slot_at(index)?)))
-    else {
+    let Some((index, slot)) = thread::slot_of(mark) else {
         thread::make_candidate(task, line);
         return 0;
     };

@@ -23,10 +23,7 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     let Some(mark) = thread::mark(task) else {
         return 0;
     };
-    let Some((index, slot)) = mark
-        .slot()
-        .and_then(|index| Some((index, thread::slot_at(index)?)))
-    else {
+    let Some((index, slot)) = thread::slot_of(mark) else {
         thread::ended(task);
         return 0;
     };

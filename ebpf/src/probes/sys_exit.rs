@@ -39,7 +39,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         }
         return 0;
     };
-    if let Some(slot) = mark.slot().and_then(thread::slot_at) {
+    if let Some((_, slot)) = thread::slot_of(mark) {
         watched(task, slot, registers, ctx.arg(1));
     } else if mark.is_candidate() {
         candidate(&ctx, task, registers, ctx.arg(1));
