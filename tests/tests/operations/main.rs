@@ -1,0 +1,5 @@
+//! What a request asked of others, against what those counted themselves. One file per kind of server.
+
+mod postgres;
+mod redis;
+mod setting;
