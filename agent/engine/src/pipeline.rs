@@ -22,6 +22,7 @@ use crate::{
     input::{Input, Settings},
     losses::{Losses, reason},
     output::{Event, EventKind, Output, RequestFinished, RequestId, Route, WorkerEnded},
+    protocol::client::SessionOptions,
     routes::Routes,
     timeline::{
         ThreadKey,
@@ -113,12 +114,14 @@ impl Engine {
                 settings.start_ns,
             ),
             now_ns: settings.start_ns,
+            servers: Servers::new(SessionOptions {
+                show_literals: settings.show_literals,
+            }),
             settings,
             losses: Losses::default(),
             threads: Threads::default(),
             processes: Processes::default(),
             connections: Connections::default(),
-            servers: Servers::default(),
             signals: Signals::default(),
             polls: Polls::default(),
             held: Vec::new(),
