@@ -104,9 +104,9 @@ fn watched(
 ) -> Result<()> {
     let agent = Agent::start_binary(&bench.binary, MODES[mode].arguments)?;
     application.round(requests / 10)?;
-    let before = process::cpu_ns(agent.pid())?;
+    let before = process::scheduled_ns(agent.pid())?;
     let round = application.round(requests)?;
-    let used = process::cpu_ns(agent.pid())?.saturating_sub(before);
+    let used = process::scheduled_ns(agent.pid())?.saturating_sub(before);
     agent.stop()?;
     series.add(&round);
     series.agent.push(used as f64 / requests as f64 / 1e3);
