@@ -88,8 +88,9 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
             at,
             captured,
             stands_for: if last { left } else { DATA_FRONT as u64 },
+            gap: u64::from(*state & SERVER_GAP),
         };
-        if slot.data_budget == 0 || !ship(slot, exchange, &piece, *state & SERVER_GAP) {
+        if slot.data_budget == 0 || ship_piece(slot, exchange, &raw const piece) == 0 {
             *state |= SERVER_GAP;
             return;
         }
@@ -113,7 +114,8 @@ fn server(peer: u64) -> Option<&'static mut u32> {
 }
 
 /// A part of a transfer.
-struct Piece {
+#[repr(C)]
+pub struct Piece {
     /// Inode number of the connection.
     peer: u64,
     /// Offset in the transfer.
@@ -122,12 +124,31 @@ struct Piece {
     captured: u64,
     /// Bytes that the record stands for.
     stands_for: u64,
+    /// Not 0: bytes before it were not shipped.
+    gap: u64,
 }
 
-/// Ships a part; returns whether there was room. `gap`: bytes before it were not shipped.
+/// Ships a part; returns 1 when there was room. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ship_piece(
+    slot: *mut ThreadSlot,
+    exchange: *const Exchange,
+    piece: *const Piece,
+) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let (Some(slot), Some(exchange), Some(piece)) =
+        (unsafe { (slot.as_mut(), exchange.as_ref(), piece.as_ref()) })
+    else {
+        return 0;
+    };
+    i32::from(ship(slot, exchange, piece))
+}
+
 #[inline(always)]
-fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece, gap: u32) -> bool {
-    slot.data_budget -= 1;
+fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
+    slot.data_budget = slot.data_budget.wrapping_sub(1);
+    let gap = piece.gap;
     let sequence = emit::next_sequence(slot);
     if gap == 0 && piece.stands_for <= DATA_SHORT as u64 && piece.captured >= piece.stands_for {
         let Some(mut entry) = emit::reserve::<ShortDataRecord>() else {
