@@ -41,6 +41,17 @@ pub struct Exchange {
     pub writes: u32,
 }
 
+/// The thread wrote to a server or read from it: a read after a write ends a round trip.
+#[inline(always)]
+pub fn count_round_trip(slot: &mut ThreadSlot, writes: bool) {
+    if writes {
+        slot.flags |= ASKED;
+    } else if slot.flags & ASKED != 0 {
+        slot.flags &= !ASKED;
+        slot.totals.round_trips = slot.totals.round_trips.wrapping_add(1);
+    }
+}
+
 /// A transfer with a server returned with more than nothing. A function of its own for the verifier too,
 /// which looks at it once and not on each way that leads here. Returns 0.
 #[unsafe(no_mangle)]
@@ -57,13 +68,6 @@ pub extern "C" fn exchange_data(slot: *mut ThreadSlot, exchange: *const Exchange
 
 #[inline(always)]
 fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
-    let writes = exchange.writes != 0;
-    if writes {
-        slot.flags |= ASKED;
-    } else if slot.flags & ASKED != 0 {
-        slot.flags &= !ASKED;
-        slot.totals.round_trips = slot.totals.round_trips.wrapping_add(1);
-    }
     let peer = probe::<u64>(exchange.inode, OFF_INODE_INO.load());
     let Some(state) = server(peer) else {
         return;
@@ -71,7 +75,7 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
     if *state & SERVER_IGNORED != 0 {
         return;
     }
-    let pieces = if writes { DATA_PIECES } else { 1 };
+    let pieces = if exchange.writes != 0 { DATA_PIECES } else { 1 };
     let mut at = 0u64;
     let mut count = 0;
     while count < DATA_PIECES {

@@ -15,7 +15,7 @@ use crate::{
     arch::{LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SyscallRegisters},
     classify,
     connection::{self, Transfer},
-    data::{Exchange, exchange_data},
+    data::{Exchange, count_round_trip, exchange_data},
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
@@ -277,11 +277,14 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if COPY_DATA.load() != 0
-        && result > 0
+    if result > 0
         && walked.kind == DescriptorKind::Upstream
         && !peeks(registers.number(), registers)
     {
+        count_round_trip(slot, !reads);
+        if COPY_DATA.load() == 0 {
+            return;
+        }
         let span = payload::span(kind, registers, result as u64);
         let exchange = Exchange {
             inode: walked.inode,
