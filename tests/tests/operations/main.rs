@@ -1,5 +1,6 @@
 //! What a request asked of others, against what those counted themselves. One file per kind of server.
 
+mod mysql;
 mod postgres;
 mod redis;
 mod setting;

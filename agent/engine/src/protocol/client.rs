@@ -7,11 +7,15 @@
 
 use std::fmt::Debug;
 
-use super::{Recognised, memcached, postgres, redis};
+use super::{Recognised, memcached, mysql, postgres, redis};
 
 /// Protocols, in the order they are tried.
-pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] =
-    &[&postgres::Postgres, &redis::Redis, &memcached::Memcached];
+pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] = &[
+    &mysql::Mysql,
+    &postgres::Postgres,
+    &redis::Redis,
+    &memcached::Memcached,
+];
 
 /// Longest shape that is kept, bytes; longer ones are cut at a character and end in `...`.
 pub(crate) const SHAPE_LIMIT: usize = 512;
