@@ -21,6 +21,8 @@ pub(crate) struct Done<'a> {
     pub(crate) first_byte_ns: u64,
     pub(crate) rows: u64,
     pub(crate) error: Option<&'a str>,
+    /// What was asked could not be read.
+    pub(crate) opaque: bool,
 }
 
 /// The operations of one request.
@@ -42,6 +44,7 @@ impl Operations {
         };
         self.last = index;
         entry.count += 1;
+        entry.sampled |= done.opaque;
         entry.total_ns = entry.total_ns.saturating_add(done.ns);
         entry.slowest_ns = entry.slowest_ns.max(done.ns);
         entry.first_byte_ns = entry.first_byte_ns.saturating_add(done.first_byte_ns);
@@ -95,7 +98,7 @@ impl Operations {
     pub(crate) fn into_entries(mut self) -> Vec<Operation> {
         for entry in &mut self.entries {
             entry.repeated = entry.count >= REPEATED;
-            entry.sampled = self.sampled;
+            entry.sampled |= self.sampled;
         }
         self.entries
             .sort_by(|a, b| b.total_ns.cmp(&a.total_ns).then(b.count.cmp(&a.count)));

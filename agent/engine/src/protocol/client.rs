@@ -7,10 +7,13 @@
 
 use std::fmt::Debug;
 
-use super::{Recognised, memcached, mysql, postgres, redis};
+use super::{Recognised, dns, http_client, memcached, mysql, postgres, redis, tls};
 
 /// Protocols, in the order they are tried.
 pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] = &[
+    &tls::Tls,
+    &dns::Dns,
+    &http_client::HttpClient,
     &mysql::Mysql,
     &postgres::Postgres,
     &redis::Redis,
@@ -63,6 +66,20 @@ pub(crate) enum Finding {
         /// Error code (SQLSTATE, first word of a Redis error), when it failed.
         error: Option<String>,
     },
+    /// As `Answered`, for the operation with this number among those that are open, the oldest being 0: of
+    /// protocols whose answers come in any order.
+    AnsweredAt {
+        index: usize,
+        rows: u64,
+        error: Option<String>,
+    },
+    /// A part of the answer to the oldest open operation was read, and its end cannot be told: it was the
+    /// last part, unless this comes again.
+    Answering { error: Option<String> },
+    /// The answer to the oldest open operation ended with the part that [`Finding::Answering`] last told of.
+    AnsweredBefore,
+    /// The connection is encrypted from here on: with the next bytes that look so, these included.
+    Encrypted,
     /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.
     Missed,
 }
@@ -94,4 +111,15 @@ pub(crate) trait ClientProtocol: Sync + Debug {
 
     /// A session that has seen nothing.
     fn session(&self) -> Box<dyn Session>;
+
+    /// What is asked cannot be read: counts are of round trips, which operations may share.
+    fn is_opaque(&self) -> bool {
+        false
+    }
+
+    /// Operations are asked side by side, and answered in any order; one that is not answered was given
+    /// up when its request turned to another server, which is an error by this name.
+    fn side_by_side(&self) -> Option<&'static str> {
+        None
+    }
 }

@@ -181,7 +181,11 @@ impl PostgresSession {
     /// Nothing more can be told of this connection.
     pub(super) fn stop(&mut self, found: &mut Vec<Finding>) {
         Self::missed(found);
-        // What was kept is of no use any more.
+        self.forget();
+    }
+
+    /// What was kept is of no use any more.
+    pub(super) fn forget(&mut self) {
         *self = Self {
             stopped: true,
             ..Self::new()
