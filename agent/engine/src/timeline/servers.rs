@@ -7,7 +7,7 @@ use crate::{
     hash::FastMap,
     protocol::{
         Recognised,
-        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session},
+        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session, SessionOptions},
         tls::Tls,
     },
 };
@@ -75,6 +75,7 @@ enum Speech {
 pub(crate) struct Server {
     pub(crate) address: Arc<str>,
     speech: Speech,
+    options: SessionOptions,
     open: VecDeque<OpenOperation>,
     /// When the last answer was complete.
     answered_ns: u64,
@@ -132,7 +133,7 @@ impl Server {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         if let Speech::Unknown(tries) = self.speech {
-            self.speech = recognise(chunk.front, tries);
+            self.speech = recognise(chunk.front, tries, self.options);
             outcome.uninteresting = matches!(self.speech, Speech::Ignored);
         }
         let mut found = Vec::new();
@@ -271,10 +272,10 @@ impl OpenOperation {
     }
 }
 
-fn recognise(written: &[u8], tries: u8) -> Speech {
+fn recognise(written: &[u8], tries: u8, options: SessionOptions) -> Speech {
     for protocol in CLIENT_PROTOCOLS {
         if protocol.recognise(written) == Recognised::Yes {
-            return Speech::Known(*protocol, protocol.session());
+            return Speech::Known(*protocol, protocol.session_with(options));
         }
     }
     if tries + 1 >= TRIES {
@@ -288,9 +289,17 @@ fn recognise(written: &[u8], tries: u8) -> Speech {
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
     map: FastMap<u64, Server>,
+    options: SessionOptions,
 }
 
 impl Servers {
+    pub(crate) fn new(options: SessionOptions) -> Self {
+        Self {
+            map: FastMap::default(),
+            options,
+        }
+    }
+
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
         self.map.get(&id)
     }
@@ -319,6 +328,7 @@ impl Servers {
         let server = self.map.entry(id).or_insert_with(|| Server {
             address: address().into(),
             speech: Speech::Unknown(0),
+            options: self.options,
             open: VecDeque::new(),
             answered_ns: 0,
             first_ns: now_ns,

@@ -171,6 +171,12 @@ impl PostgresSession {
         true
     }
 
+    /// The same, with statements told as sent.
+    pub(super) fn with_literals(mut self, shown: bool) -> Self {
+        self.dialect = self.dialect.with_literals(shown);
+        self
+    }
+
     /// Tells that something could not be read, once in a row.
     pub(super) fn missed(found: &mut Vec<Finding>) {
         if found.last() != Some(&Finding::Missed) {
