@@ -269,13 +269,13 @@ impl SimWorker {
 
     fn exchanged(&mut self, bytes: &[u8], flags: u32) -> Input {
         let mut record: DataRecord = zeroed();
-        record.header = self.header(RecordKind::Data);
-        record.peer = 1_000_000 + u64::from(self.tid);
-        record.connection = u64::from(self.tid);
-        record.request = self.request;
-        record.flags = flags;
-        record.len = u32::try_from(bytes.len()).unwrap();
-        record.front_len = record.len;
+        record.head.header = self.header(RecordKind::Data);
+        record.head.peer = 1_000_000 + u64::from(self.tid);
+        record.head.connection = u64::from(self.tid);
+        record.head.request = self.request;
+        record.head.flags = flags;
+        record.head.len = u32::try_from(bytes.len()).unwrap();
+        record.head.front_len = record.head.len;
         record.family = u16::try_from(libc::AF_INET).unwrap();
         record.port_be = 6379_u16.to_be();
         record.address[..4].copy_from_slice(&[127, 0, 0, 1]);

@@ -19,6 +19,8 @@ pub(crate) struct Done<'a> {
     pub(crate) first_byte_ns: u64,
     pub(crate) rows: u64,
     pub(crate) error: Option<&'a str>,
+    /// What was asked could not be read.
+    pub(crate) opaque: bool,
 }
 
 /// Operations of one shape, and how their times are spread.
@@ -39,6 +41,7 @@ impl Counted {
             self.times.add(done.ns);
         }
         operation.count += 1;
+        operation.sampled |= done.opaque;
         operation.total_ns = operation.total_ns.saturating_add(done.ns);
         operation.slowest_ns = operation.slowest_ns.max(done.ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(done.first_byte_ns);
@@ -128,7 +131,7 @@ impl Operations {
     pub(crate) fn into_entries(mut self, repeated: u64) -> Vec<Counted> {
         for entry in &mut self.entries {
             entry.operation.repeated = entry.operation.count >= repeated;
-            entry.operation.sampled = self.sampled;
+            entry.operation.sampled |= self.sampled;
         }
         self.entries
             .sort_by(|a, b| by_time(&a.operation, &b.operation));
@@ -142,7 +145,7 @@ impl Operations {
         let out = u32::try_from(order.len().saturating_sub(limit)).unwrap_or(u32::MAX);
         let shown = order.into_iter().take(limit).map(|operation| Operation {
             repeated: operation.count >= repeated,
-            sampled: self.sampled,
+            sampled: self.sampled || operation.sampled,
             ..operation.clone()
         });
         (shown.collect(), out)
@@ -166,6 +169,7 @@ mod tests {
             first_byte_ns: 1,
             rows: 2,
             error: None,
+            opaque: false,
         });
     }
 

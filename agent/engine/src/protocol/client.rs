@@ -7,11 +7,18 @@
 
 use std::fmt::Debug;
 
-use super::{Recognised, memcached, postgres, redis};
+use super::{Recognised, dns, http_client, memcached, mysql, postgres, redis, tls};
 
 /// Protocols, in the order they are tried.
-pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] =
-    &[&postgres::Postgres, &redis::Redis, &memcached::Memcached];
+pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] = &[
+    &tls::Tls,
+    &dns::Dns,
+    &http_client::HttpClient,
+    &mysql::Mysql,
+    &postgres::Postgres,
+    &redis::Redis,
+    &memcached::Memcached,
+];
 
 /// Longest shape that is kept, bytes; longer ones are cut at a character and end in `...`.
 pub(crate) const SHAPE_LIMIT: usize = 512;
@@ -76,6 +83,20 @@ pub(crate) enum Finding {
         /// Error code (SQLSTATE, first word of a Redis error), when it failed.
         error: Option<String>,
     },
+    /// As `Answered`, for the operation with this number among those that are open, the oldest being 0: of
+    /// protocols whose answers come in any order.
+    AnsweredAt {
+        index: usize,
+        rows: u64,
+        error: Option<String>,
+    },
+    /// A part of the answer to the oldest open operation was read, and its end cannot be told: it was the
+    /// last part, unless this comes again.
+    Answering { error: Option<String> },
+    /// The answer to the oldest open operation ended with the part that [`Finding::Answering`] last told of.
+    AnsweredBefore,
+    /// The connection is encrypted from here on: with the next bytes that look so, these included.
+    Encrypted,
     /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.
     Missed,
 }
@@ -87,6 +108,13 @@ pub(crate) trait Session: Debug + Send {
 
     /// The client read what the server wrote.
     fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>);
+
+    /// Bytes of this connection were not seen, in either direction, nor how many. What is open is given up:
+    /// answered, so that nothing of it is left open, and the session goes on at the next clear beginning.
+    /// The default is for sessions that keep nothing from one transfer to the next.
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        found.push(Finding::Missed);
+    }
 }
 
 /// What the user decided about shapes.
@@ -111,6 +139,17 @@ pub(crate) trait ClientProtocol: Sync + Debug {
     /// The same as the user wants it. A protocol whose shapes leave nothing out needs none of its own.
     fn session_with(&self, _options: SessionOptions) -> Box<dyn Session> {
         self.session()
+    }
+
+    /// What is asked cannot be read: counts are of round trips, which operations may share.
+    fn is_opaque(&self) -> bool {
+        false
+    }
+
+    /// Operations are asked side by side, and answered in any order; one that is not answered was given
+    /// up when its request turned to another server, which is an error by this name.
+    fn side_by_side(&self) -> Option<&'static str> {
+        None
     }
 }
 

@@ -48,13 +48,6 @@ impl Dialect {
         literals: false,
     };
     /// MySQL and MariaDB: `` `name` ``, `"text"`, `#` comments, backslashes, `/*!` code.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "its protocol is to come; the lexer is tested for it"
-        )
-    )]
     pub(crate) const MYSQL: Self = Self {
         kind: Kind::MySql,
         backslash: true,
