@@ -298,13 +298,13 @@ impl Kernel {
     ) {
         let request = self.connections[&id].request;
         let mut record: DataRecord = zeroed();
-        record.header = self.header(RecordKind::Data, tid, now_ns);
-        record.peer = peer;
-        record.connection = id;
-        record.request = request;
-        record.flags = if written { DATA_WRITTEN } else { 0 };
-        record.len = bytes.len() as u32;
-        record.front_len = bytes.len() as u32;
+        record.head.header = self.header(RecordKind::Data, tid, now_ns);
+        record.head.peer = peer;
+        record.head.connection = id;
+        record.head.request = request;
+        record.head.flags = if written { DATA_WRITTEN } else { 0 };
+        record.head.len = bytes.len() as u32;
+        record.head.front_len = bytes.len() as u32;
         record.family = 2;
         record.port_be = 6379_u16.to_be();
         record.address = [0; 16];

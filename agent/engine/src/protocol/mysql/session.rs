@@ -4,7 +4,10 @@
 //! again where a chunk ends in the packet that ends an answer, and both at the client's next command: who
 //! writes one has read its answers.
 
-use super::super::client::{Chunk, Finding, Session};
+use super::super::{
+    client::{Chunk, Finding, Session},
+    sql::Dialect,
+};
 use super::{
     answered::Answer,
     ending::{self, Kind, Last},
@@ -39,6 +42,8 @@ pub(super) struct MysqlSession {
     pub(super) prepared: Prepared,
     /// Whether backslashes escape, once the server has told.
     pub(super) backslash: Option<bool>,
+    /// How statements are read, but for backslashes.
+    pub(super) dialect: Dialect,
     /// Rows since the last answer.
     pub(super) rows: u64,
     /// The last bytes that the server wrote, while it is lost.
@@ -115,9 +120,16 @@ impl MysqlSession {
             infile: false,
             prepared: Prepared::default(),
             backslash: None,
+            dialect: Dialect::MYSQL,
             rows: 0,
             end: Vec::new(),
         }
+    }
+
+    /// The same, with statements told as sent.
+    pub(super) fn with_literals(mut self, shown: bool) -> Self {
+        self.dialect = self.dialect.with_literals(shown);
+        self
     }
 
     /// Tells that something could not be read, once in a row.
