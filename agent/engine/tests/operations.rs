@@ -124,6 +124,10 @@ fn every_view_tells_the_same() {
     );
     assert_eq!((get.repeated, get.errors, get.total_ns), (1, 0, 26 * MS));
     assert_eq!(get.peer.as_deref(), Some("10.0.0.5:6379"));
+    // `GET hunter2:0`, and an answer of 7 bytes; of two digits each is longer by one.
+    let bytes: Vec<u64> = run.finished.iter().map(|f| of_gets(f)).collect();
+    let one = "*2\r\n$3\r\nGET\r\n$9\r\nhunter2:0\r\n".len() as u64 + 7;
+    assert_eq!(bytes, [12 * one + 4, one]);
     assert_eq!(
         (set.shape.as_str(), set.count, set.errors),
         ("SET ? ...", 2, 2)
@@ -131,6 +135,45 @@ fn every_view_tells_the_same() {
     let route = &run.engine.routes(run.now_ns, 0).routes[0];
     assert!((route.operations_per_request - 7.5).abs() < 1e-9);
     assert!(run.engine.stats().operations);
+}
+
+/// Bytes of the operations `GET ?`.
+fn of_gets(finished: &RequestFinished) -> u64 {
+    let gets = finished.operations.iter().filter(|o| o.shape == "GET ?");
+    gets.map(|o| o.bytes).sum()
+}
+
+#[test]
+fn bytes_in_pieces_and_of_several_are_counted_once() {
+    let mut run = Run::new(Settings::default());
+    run.begin(1, "/a");
+    let mut moved = 0;
+    let mut exchange = |run: &mut Run, bytes: &[u8], written: bool| {
+        run.step(1);
+        moved += bytes.len() as u64;
+        let at = (Run::TID, run.now_ns);
+        run.kernel.exchanged(at, 1, 5, bytes, written);
+        run.feed();
+    };
+    // A value in three writes, an answer in two reads, and two commands at once.
+    exchange(&mut run, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$6\r\n", true);
+    exchange(&mut run, b"abc", true);
+    exchange(&mut run, b"def\r\n", true);
+    exchange(&mut run, b"+O", false);
+    exchange(&mut run, b"K\r\n", false);
+    exchange(&mut run, b"PING\r\nDBSIZE\r\n", true);
+    exchange(&mut run, b"+PONG\r\n:3\r\n", false);
+    run.end(1);
+    let told: Vec<(&str, u64)> = run.finished[0]
+        .operations
+        .iter()
+        .map(|o| (o.shape.as_str(), o.bytes))
+        .collect();
+    assert_eq!(told.iter().map(|(_, bytes)| bytes).sum::<u64>(), moved);
+    assert!(
+        told.contains(&("SET ? ...", 37)) && told.contains(&("PING", 25)),
+        "{told:?}"
+    );
 }
 
 #[test]

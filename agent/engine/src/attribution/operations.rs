@@ -18,6 +18,7 @@ pub(crate) struct Done<'a> {
     pub(crate) ns: u64,
     pub(crate) first_byte_ns: u64,
     pub(crate) rows: u64,
+    pub(crate) bytes: u64,
     pub(crate) error: Option<&'a str>,
     /// What was asked could not be read.
     pub(crate) opaque: bool,
@@ -46,6 +47,7 @@ impl Counted {
         operation.slowest_ns = operation.slowest_ns.max(done.ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(done.first_byte_ns);
         operation.rows = operation.rows.saturating_add(done.rows);
+        operation.bytes = operation.bytes.saturating_add(done.bytes);
         if let Some(error) = done.error {
             operation.errors += 1;
             if operation.last_error != error {
@@ -168,6 +170,7 @@ mod tests {
             ns,
             first_byte_ns: 1,
             rows: 2,
+            bytes: 3,
             error: None,
             opaque: false,
         });
