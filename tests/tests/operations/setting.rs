@@ -5,13 +5,15 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use whyslow_tests::{
     Agent, Live, Watch,
     event::Finished,
-    http::get_once,
+    http::{Client, Response, header},
     servers::{Gunicorn, Postgres, Redis, Scratch, app_dir},
 };
 
@@ -20,10 +22,13 @@ pub(crate) const SECRET: &str = "hunter2";
 /// Operations per request.
 pub(crate) const COUNTS: [u64; 3] = [1, 37, 500];
 
+/// Longest time that a request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(240);
+
 /// Servers, application, agent and watcher, in the order in which they must end.
 pub(crate) struct Setting {
     watch: Watch,
-    _agent: Agent,
+    agent: Agent,
     gunicorn: Gunicorn,
     redis: Redis,
     postgres: Postgres,
@@ -32,6 +37,11 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(live: &Live) -> Result<Self> {
+        Self::after(live, &[])
+    }
+
+    /// The application has been asked in these ways before the agent is there.
+    pub(crate) fn after(live: &Live, asked: &[(&str, u64)]) -> Result<Self> {
         let scratch = Scratch::new("operations")?;
         let preload = "shared_preload_libraries=pg_stat_statements";
         let postgres = Postgres::start_with(scratch.path(), &[preload])?;
@@ -41,11 +51,15 @@ impl Setting {
             .workers(1)
             .env("DATABASE_URL", postgres.url())
             .env("REDIS_URL", redis.url())
+            .arg("--timeout=300")
             .start(scratch.path())?;
+        for (way, n) in asked {
+            get(gunicorn.port, way, *n, "early")?;
+        }
         let agent = Agent::start(live, &["--operations"])?;
         let setting = Self {
             watch: Watch::start(&agent)?,
-            _agent: agent,
+            agent,
             gunicorn,
             redis,
             postgres,
@@ -56,10 +70,54 @@ impl Setting {
     }
 
     pub(crate) fn ask(&self, way: &str, n: u64) -> Result<Finished> {
-        let key = format!("{way}-{n}").replace('/', "-");
-        let address = SocketAddr::from(([127, 0, 0, 1], self.gunicorn.port));
-        get_once(address, &format!("/{way}?n={n}&secret={SECRET}"), &key)?;
-        self.watch.request(&key)
+        Ok(self.measured(way, n)?.0)
+    }
+
+    /// As [`Setting::ask`], with what the application itself has measured.
+    pub(crate) fn measured(&self, way: &str, n: u64) -> Result<(Finished, serde_json::Value)> {
+        ask(&self.watch, self.gunicorn.port, way, n)
+    }
+
+    /// Asks, and what is told of Redis is, by name, what the server has run.
+    pub(crate) fn agrees_with_redis(&self, way: &str, n: u64) -> Result<Finished> {
+        let before = self.commands()?;
+        let finished = self.ask(way, n)?;
+        let after = self.commands()?;
+        assert_sound(&finished);
+        let ran: BTreeMap<String, u64> = after
+            .into_iter()
+            .map(|(name, calls)| {
+                let calls = calls - before.get(&name).unwrap_or(&0);
+                (name, calls)
+            })
+            .filter(|(_, calls)| *calls > 0)
+            .collect();
+        let mut told = BTreeMap::new();
+        for (shape, count) in counts(&finished, "redis") {
+            let name = shape.split(['?', '.']).next().unwrap_or_default();
+            *told.entry(name.trim().to_owned()).or_default() += count;
+        }
+        assert_eq!(told, ran, "{way} {n}: {finished:#?}");
+        Ok(finished)
+    }
+
+    /// Asks, and what is told of PostgreSQL, without what failed and what was empty, is as many statements
+    /// as `pg_stat_statements` has counted.
+    pub(crate) fn agrees_with_postgres(&self, way: &str, n: u64) -> Result<Finished> {
+        self.psql("select pg_stat_statements_reset()")?;
+        let finished = self.ask(way, n)?;
+        assert_sound(&finished);
+        assert_eq!(
+            executed(&finished),
+            self.statements()?,
+            "{way} {n}: {finished:#?}\n{}",
+            self.psql("select calls, query from pg_stat_statements")?
+        );
+        Ok(finished)
+    }
+
+    pub(crate) fn agent(&self) -> &Agent {
+        &self.agent
     }
 
     pub(crate) fn psql(&self, statement: &str) -> Result<String> {
@@ -105,6 +163,31 @@ impl Setting {
     }
 }
 
+/// Asks the application in this way, and waits until the request is told. Also: what it has measured.
+pub(crate) fn ask(
+    watch: &Watch,
+    port: u16,
+    way: &str,
+    n: u64,
+) -> Result<(Finished, serde_json::Value)> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let number = ASKED.fetch_add(1, Ordering::Relaxed);
+    let key = format!("{way}-{n}-{number}").replace('/', "-");
+    let response = get(port, way, n, &key)?;
+    let measured = header(&response.head, "x-measured").context("nothing was measured")?;
+    let measured = serde_json::from_str(measured).context("what was measured")?;
+    Ok((watch.request(&key)?, measured))
+}
+
+/// An answer other than that it was done is an error.
+fn get(port: u16, way: &str, n: u64, key: &str) -> Result<Response> {
+    let mut client = Client::open(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    client.stream().set_read_timeout(Some(REQUEST_LIMIT))?;
+    let response = client.get(&format!("/{way}?n={n}&secret={SECRET}"), key)?;
+    ensure!(response.status == 204, "{way} {n}: {}", response.head);
+    Ok(response)
+}
+
 /// Counts by shape of one protocol.
 pub(crate) fn counts(finished: &Finished, protocol: &str) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
@@ -118,13 +201,28 @@ pub(crate) fn counts(finished: &Finished, protocol: &str) -> BTreeMap<String, u6
     counts
 }
 
-/// What must hold of the operations of any request here.
+/// Statements of PostgreSQL that were executed to their end, so that the server has counted them.
+pub(crate) fn executed(finished: &Finished) -> u64 {
+    let all = finished.operations.iter();
+    all.filter(|o| o.protocol == "postgresql" && o.shape != "(empty)")
+        .map(|o| o.count - o.errors)
+        .sum()
+}
+
+/// What must hold of the operations of a request that is not too large.
 pub(crate) fn assert_sound(finished: &Finished) {
+    assert_true(finished);
+    for operation in &finished.operations {
+        assert!(!operation.sampled, "{operation:?}");
+    }
+}
+
+/// What must hold of the operations of any request here.
+pub(crate) fn assert_true(finished: &Finished) {
     assert_eq!(finished.binding, "thread", "{finished:#?}");
     let text = format!("{:?}", finished.operations);
     assert!(!text.contains(SECRET), "a secret was told: {text}");
     for operation in &finished.operations {
-        assert!(!operation.sampled, "{operation:?}");
         assert_eq!(operation.repeated, operation.count >= 10, "{operation:?}");
         assert!(operation.slowest_ns <= operation.total_ns, "{operation:?}");
         assert!(operation.total_ns <= finished.wall_ns, "{operation:?}");
