@@ -25,16 +25,19 @@ def gets(n, secret):
 def _kinds(client, n, secret):
     """Answers of every kind: maps, sets, doubles, nulls, pushes."""
     name = f"kinds:{secret}"
+    kinds = [
+        lambda number: client.hset(name, mapping={f"{secret}:{number % 9}": secret, "other": number}),
+        lambda number: client.hgetall(name),
+        lambda number: client.zadd(name + ":z", {secret: number / 3}),
+        lambda number: client.zrange(name + ":z", 0, -1, withscores=True),
+        lambda number: client.zscore(name + ":z", secret),
+        lambda number: client.sadd(name + ":s", secret, number % 7),
+        lambda number: client.smembers(name + ":s"),
+        lambda number: client.get(f"nowhere:{secret}"),
+        lambda number: client.mget([name + ":none", "nowhere"]),
+    ]
     for number in range(n):
-        client.hset(name, mapping={f"{secret}:{number % 9}": secret, "other": number})
-        client.hgetall(name)
-        client.zadd(name + ":z", {secret: number / 3})
-        client.zrange(name + ":z", 0, -1, withscores=True)
-        client.zscore(name + ":z", secret)
-        client.sadd(name + ":s", secret, number % 7)
-        client.smembers(name + ":s")
-        client.get(f"nowhere:{secret}")
-        client.mget([name + ":none", "nowhere"])
+        kinds[number % len(kinds)](number)
     client.config_get("maxmemory*")
 
 

@@ -98,8 +98,8 @@ fn of_a_pool() -> Result<()> {
     for n in COUNTS {
         let finished = setting.agrees_with_postgres("postgres/pool", n)?;
         let told = counts(&finished, "postgresql");
-        assert_eq!(told.get("begin").copied(), Some(n + n / 2), "{finished:#?}");
-        assert_eq!(told.get("rollback").copied(), Some(n), "{finished:#?}");
+        assert_eq!(told.get("BEGIN").copied(), Some(n + n / 2), "{finished:#?}");
+        assert_eq!(told.get("ROLLBACK").copied(), Some(n), "{finished:#?}");
     }
     Ok(())
 }
