@@ -68,6 +68,11 @@ pub enum Command {
         /// Inode number of the socket.
         id: u64,
     },
+    /// Nothing is known of a connection to a server any more: its next bytes are to be told as its first.
+    ForgetServer {
+        /// Inode number of the socket.
+        id: u64,
+    },
     /// A process called `listen`: decide by the user's rules whether it is to be watched.
     Judge {
         /// Process id.

@@ -83,7 +83,7 @@ pub struct ThreadSlot {
     pub woken_by_child: u32,
     /// Number of the request on `connection`.
     pub request: u32,
-    /// Data records that the request may still take; 0: none, or no request is open.
+    /// Data records that may still be shipped for the request, or until the next begins.
     pub data_budget: u32,
     /// The ledger.
     pub totals: Totals,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Connections kept; the one that was silent for longest goes first.
-const LIMIT: usize = 8_192;
+const LIMIT: usize = 16_384;
 /// Operations open on one connection at the most.
 const OPEN: usize = 65_536;
 /// Writes that are looked at until a connection is given up as unknown.
@@ -24,7 +24,8 @@ pub(crate) type Owner = (u64, u64);
 /// An operation without its whole answer.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenOperation {
-    pub(crate) owner: Owner,
+    /// `None`: no request was open.
+    pub(crate) owner: Option<Owner>,
     pub(crate) shape: String,
     pub(crate) asked_ns: u64,
     /// First read after it was asked; 0: none.
@@ -39,6 +40,8 @@ pub(crate) struct Answer {
     pub(crate) begin_ns: u64,
     pub(crate) rows: u64,
     pub(crate) error: Option<String>,
+    /// Its end was not seen: how long it took is not known.
+    pub(crate) cut: bool,
 }
 
 /// What came of a transfer.
@@ -87,11 +90,31 @@ impl Server {
 
     /// Open operations of a request.
     pub(crate) fn open_of(&self, owner: Owner) -> impl Iterator<Item = &OpenOperation> {
+        let owner = Some(owner);
         self.open.iter().filter(move |open| open.owner == owner)
     }
 
-    /// The request wrote.
-    pub(crate) fn written(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
+    /// Bytes were not seen, in either direction.
+    pub(crate) fn gap(&mut self, now_ns: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut found = Vec::new();
+        if let Speech::Known(_, session) = &mut self.speech {
+            session.gap(&mut found);
+        }
+        self.take(found, None, now_ns, &mut outcome);
+        for answer in &mut outcome.answers {
+            answer.cut = true;
+        }
+        outcome
+    }
+
+    /// The thread wrote, for that request.
+    pub(crate) fn written(
+        &mut self,
+        owner: Option<Owner>,
+        chunk: Chunk<'_>,
+        now_ns: u64,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         if let Speech::Unknown(tries) = self.speech {
             self.speech = recognise(chunk.front, tries);
@@ -105,8 +128,8 @@ impl Server {
         outcome
     }
 
-    /// The request read.
-    pub(crate) fn read(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
+    /// The thread read, for that request.
+    pub(crate) fn read(&mut self, owner: Option<Owner>, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
         let mut outcome = Outcome::default();
         let mut found = Vec::new();
         if let Some(first) = self.open.front_mut()
@@ -121,7 +144,13 @@ impl Server {
         outcome
     }
 
-    fn take(&mut self, found: Vec<Finding>, owner: Owner, now_ns: u64, outcome: &mut Outcome) {
+    fn take(
+        &mut self,
+        found: Vec<Finding>,
+        owner: Option<Owner>,
+        now_ns: u64,
+        outcome: &mut Outcome,
+    ) {
         for finding in found {
             match finding {
                 Finding::Asked { shape } if self.open.len() < OPEN => {
@@ -147,6 +176,7 @@ impl Server {
                         begin_ns,
                         rows,
                         error,
+                        cut: false,
                     });
                 }
             }
@@ -176,6 +206,13 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
         self.map.get(&id)
+    }
+
+    /// The connection, if it is known.
+    pub(crate) fn known(&mut self, id: u64, now_ns: u64) -> Option<&mut Server> {
+        let server = self.map.get_mut(&id)?;
+        server.used_ns = now_ns;
+        Some(server)
     }
 
     /// The connection, made when it is new. Returns whether another had to go for it.
