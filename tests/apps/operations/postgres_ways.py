@@ -69,20 +69,24 @@ def copy(n, secret):
 
 
 def broken_pipeline(n, secret):
-    """A statement fails; the server skips those behind it. psycopg sends no more when it has seen that."""
-    connection, skipped = database(), 0
-    try:
-        with connection.pipeline():
-            for number in range(n):
-                connection.execute("select %s::text, %s::int as good", (secret, number))
-            connection.execute("select 1/%s::int as bad", (0,))
-            for number in range(n):
-                connection.execute("select %s::text, %s::int as skipped", (secret, number))
-                skipped += 1
-    except psycopg.Error:
-        pass
+    """One of `2n + 1` statements fails; the server skips those behind it."""
+    connection = database()
+    low = connection.pgconn
+    statements = ["select $1::text, $2::int as good"] * n
+    statements += ["select $1::text, 1/$2::int as bad"]
+    statements += ["select $1::text, $2::int as skipped"] * n
+    low.enter_pipeline_mode()
+    for statement in statements:
+        low.send_query_params(statement.encode(), [secret.encode(), b"0"])
+    low.pipeline_sync()
+    results = []
+    while not results or results[-1] != psycopg.pq.ExecStatus.PIPELINE_SYNC:
+        result = low.get_result()
+        if result is not None:
+            results.append(result.status)
+    low.exit_pipeline_mode()
+    assert results.count(psycopg.pq.ExecStatus.PIPELINE_ABORTED) == n, results
     connection.execute("select %s::text as behind", (secret,)).fetchall()
-    return {"skipped": skipped}
 
 
 def listen(n, secret):

@@ -35,13 +35,17 @@ fn a_broken_pipeline() -> Result<()> {
     setting.ask("postgres/broken_pipeline", 1)?;
     for n in COUNTS {
         setting.psql("select pg_stat_statements_reset()")?;
-        let (finished, measured) = setting.measured("postgres/broken_pipeline", n)?;
+        let finished = setting.ask("postgres/broken_pipeline", n)?;
         assert_sound(&finished);
         let of = |name: &str| finished.operations.iter().find(|o| o.shape.contains(name));
         let asked = |name: &str| of(name).map_or(0, |o| o.count);
-        assert_eq!(asked("good") + asked("behind"), setting.statements()?, "{finished:#?}");
-        assert_eq!((asked("good"), asked("bad")), (n, 1), "{finished:#?}");
-        assert_eq!(Some(asked("skipped")), measured["skipped"].as_u64(), "{finished:#?}");
+        assert_eq!(
+            asked("good") + asked("behind"),
+            setting.statements()?,
+            "{finished:#?}"
+        );
+        let all = ["good", "bad", "skipped"].map(asked);
+        assert_eq!(all, [n, 1, n], "{finished:#?}");
         let errors: u64 = finished.operations.iter().map(|o| o.errors).sum();
         assert!(errors > 0, "{finished:#?}");
         let behind = of("behind").map(|o| (o.count, o.rows, o.errors));
@@ -115,7 +119,10 @@ fn all_that_redis_says() -> Result<()> {
         setting.ask(&way, 1)?;
         for n in COUNTS {
             let finished = setting.agrees_with_redis(&way, n)?;
-            let errors: u64 = finished.operations.iter().map(|o| o.errors).sum();
+            // Drivers tell who they are, which this server may not know.
+            let asked = finished.operations.iter();
+            let asked = asked.filter(|o| !o.shape.starts_with("CLIENT"));
+            let errors: u64 = asked.map(|o| o.errors).sum();
             // Of a large answer not each is captured.
             let expected = match way.as_str() {
                 "redis/script" => 1..=1,
