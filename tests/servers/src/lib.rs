@@ -10,9 +10,11 @@
 //! the project need not build its tests first.
 
 mod demo;
+mod environment;
 mod gunicorn;
 pub mod http;
 mod memcached;
+mod nginx;
 mod place;
 mod postgres;
 mod process;
@@ -21,8 +23,10 @@ mod scratch;
 mod wait;
 
 pub use demo::Demo;
+pub use environment::Environment;
 pub use gunicorn::{Gunicorn, Options as GunicornOptions};
 pub use memcached::Memcached;
+pub use nginx::Nginx;
 pub use place::{app_dir, free_port, target_dir, venv_dir, venv_python, workspace_root};
 pub use postgres::Postgres;
 pub use process::{Process, StopSignal};

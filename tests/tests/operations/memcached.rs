@@ -1,12 +1,6 @@
 //! memcached, against its own `stats`: the text protocol, its meta commands, the binary protocol.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpStream,
-};
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use whyslow_tests::{
     Agent, Live, Watch,
     event::Finished,
@@ -14,23 +8,10 @@ use whyslow_tests::{
     servers::{Gunicorn, Memcached, Scratch, app_dir},
 };
 
-use crate::setting::{COUNTS, ask, assert_sound, counts};
-
-/// How the server counts commands: its counters, and the first words of the shapes that they stand for.
-const COUNTERS: &[(&[&str], &[&str])] = &[
-    (&["cmd_get"], &["get", "gets", "mg", "gat", "gats"]),
-    (
-        &["cmd_set"],
-        &["set", "add", "replace", "append", "prepend", "cas", "ms"],
-    ),
-    (&["cmd_touch"], &["touch", "gat", "gats"]),
-    (&["delete_hits", "delete_misses"], &["delete", "md"]),
-    (
-        &["incr_hits", "incr_misses", "decr_hits", "decr_misses"],
-        &["incr", "decr", "ma"],
-    ),
-    (&["cmd_flush"], &["flush_all"]),
-];
+use crate::{
+    setting::{COUNTS, ask, assert_sound, counts},
+    truth::{Counts, assert_memcached, stats},
+};
 
 struct Setting {
     watch: Watch,
@@ -67,23 +48,8 @@ impl Setting {
         .0)
     }
 
-    fn stats(&self) -> Result<BTreeMap<String, u64>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.memcached.port))?;
-        stream.write_all(b"stats\r\n")?;
-        let mut stats = BTreeMap::new();
-        for line in BufReader::new(stream).lines() {
-            let line = line?;
-            if line == "END" {
-                break;
-            }
-            let mut words = line.split(' ').skip(1);
-            let name = words.next().context("a name")?.to_owned();
-            // Some are no integers.
-            if let Some(value) = words.next().and_then(|value| value.parse().ok()) {
-                stats.insert(name, value);
-            }
-        }
-        Ok(stats)
+    fn stats(&self) -> Result<Counts> {
+        stats(&self.memcached)
     }
 
     /// Asks, and compares what is told of each kind of command with what the server has counted.
@@ -92,17 +58,7 @@ impl Setting {
         let finished = self.ask(way, n)?;
         let after = self.stats()?;
         assert_sound(&finished);
-        let grown = |name: &str| after.get(name).unwrap_or(&0) - before.get(name).unwrap_or(&0);
-        let told = counts(&finished, "memcached");
-        for (counters, verbs) in COUNTERS {
-            let counted: u64 = counters.iter().map(|name| grown(name)).sum();
-            let said: u64 = told
-                .iter()
-                .filter(|(shape, _)| verbs.contains(&shape.split(' ').next().unwrap_or_default()))
-                .map(|(_, count)| count)
-                .sum();
-            assert_eq!(said, counted, "{way} {n}, {counters:?}: {finished:#?}");
-        }
+        assert_memcached(&finished, &before, &after);
         Ok(finished)
     }
 }

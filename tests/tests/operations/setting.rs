@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    process::Command,
+    net::SocketAddr,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -16,6 +14,8 @@ use whyslow_tests::{
     http::{Client, Response, header},
     servers::{Gunicorn, Postgres, Redis, Scratch, app_dir},
 };
+
+use crate::truth;
 
 /// Goes into every literal, key and value.
 pub(crate) const SECRET: &str = "hunter2";
@@ -84,35 +84,21 @@ impl Setting {
         let finished = self.ask(way, n)?;
         let after = self.commands()?;
         assert_sound(&finished);
-        let ran: BTreeMap<String, u64> = after
-            .into_iter()
-            .map(|(name, calls)| {
-                let calls = calls - before.get(&name).unwrap_or(&0);
-                (name, calls)
-            })
-            .filter(|(_, calls)| *calls > 0)
-            .collect();
-        let mut told = BTreeMap::new();
-        for operation in finished.operations.iter().filter(|o| o.protocol == "redis") {
-            let name = operation.shape.split(['?', '.']).next().unwrap_or_default();
-            // What it does not know the server refuses, and does not count.
-            if operation.errors < operation.count || ran.contains_key(name.trim()) {
-                *told.entry(name.trim().to_owned()).or_default() += operation.count;
-            }
-        }
+        let ran = truth::ran(&before, after);
+        let told = truth::told_commands(&finished, &ran);
         assert_eq!(told, ran, "{way} {n}: {finished:#?}");
         Ok(finished)
     }
 
-    /// Asks, and what is told of PostgreSQL, without what failed and what was empty, is as many statements
-    /// as `pg_stat_statements` has counted.
+    /// Asks, and what is told of PostgreSQL, without what failed and what was empty, is what
+    /// `pg_stat_statements` has counted, by the first word.
     pub(crate) fn agrees_with_postgres(&self, way: &str, n: u64) -> Result<Finished> {
         self.psql("select pg_stat_statements_reset()")?;
         let finished = self.ask(way, n)?;
         assert_sound(&finished);
         assert_eq!(
-            executed(&finished),
-            self.statements()?,
+            truth::told_statements(&finished),
+            truth::statements(&self.postgres)?,
             "{way} {n}: {finished:#?}\n{}",
             self.psql("select calls, query from pg_stat_statements")?
         );
@@ -124,45 +110,17 @@ impl Setting {
     }
 
     pub(crate) fn psql(&self, statement: &str) -> Result<String> {
-        let output = Command::new("psql")
-            .args(["-X", "-A", "-t", "-c", statement, &self.postgres.url()])
-            .output()
-            .context("run psql")?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{error}");
-        Ok(String::from_utf8(output.stdout)?)
+        truth::psql(&self.postgres, statement)
     }
 
     /// Statements that the application had the server execute since `reset`, without those that failed.
     pub(crate) fn statements(&self) -> Result<u64> {
-        let sum = "select coalesce(sum(calls), 0) from pg_stat_statements \
-                   where query not like '%pg_stat_statements%'";
-        Ok(self.psql(sum)?.trim().parse()?)
+        Ok(truth::statements(&self.postgres)?.values().sum())
     }
 
     /// Commands that Redis has run, by name, without the one that asks.
     pub(crate) fn commands(&self) -> Result<BTreeMap<String, u64>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.redis.port))?;
-        stream.write_all(b"INFO commandstats\r\n")?;
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let mut text = vec![0; line.trim_start_matches('$').trim().parse()?];
-        reader.read_exact(&mut text)?;
-        let mut commands = BTreeMap::new();
-        for line in String::from_utf8(text)?.lines() {
-            let Some((name, rest)) = line
-                .strip_prefix("cmdstat_")
-                .and_then(|l| l.split_once(":calls="))
-            else {
-                continue;
-            };
-            let calls = rest.split(',').next().unwrap_or_default().parse()?;
-            if name != "info" {
-                commands.insert(name.replace('|', " ").to_uppercase(), calls);
-            }
-        }
-        Ok(commands)
+        truth::commands(&self.redis)
     }
 }
 
@@ -202,14 +160,6 @@ pub(crate) fn counts(finished: &Finished, protocol: &str) -> BTreeMap<String, u6
         *counts.entry(operation.shape.clone()).or_default() += operation.count;
     }
     counts
-}
-
-/// Statements of PostgreSQL that were executed to their end, so that the server has counted them.
-pub(crate) fn executed(finished: &Finished) -> u64 {
-    let all = finished.operations.iter();
-    all.filter(|o| o.protocol == "postgresql" && o.shape != "(empty)")
-        .map(|o| o.count - o.errors)
-        .sum()
 }
 
 /// What must hold of the operations of a request that is not too large.
