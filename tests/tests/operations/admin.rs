@@ -123,7 +123,15 @@ impl Setting {
         let finished = self.finished(key)?;
         let counted = truth::statements(&self.postgres)?;
         assert_sound(&finished);
-        assert_eq!(truth::told_statements(&finished), counted, "{finished:#?}");
+        assert_eq!(
+            truth::told_statements(&finished),
+            counted,
+            "{finished:#?}\n{}",
+            truth::psql(
+                &self.postgres,
+                "select calls, query from pg_stat_statements"
+            )?
+        );
         assert!(
             finished.operations.iter().all(|o| o.errors == 0),
             "{finished:#?}"

@@ -43,8 +43,8 @@ impl Setting {
         let file = scratch.path().join("kinto.ini");
         fs::write(&file, settings_of(&postgres, cache, &place))?;
         let python = Environment::of_app("kinto")?;
-        let migrate = Command::new(&python)
-            .args(["-m", "kinto", "migrate", "--ini"])
+        let migrate = Command::new(python.with_file_name("kinto"))
+            .args(["migrate", "--ini"])
             .arg(&file)
             .output()?;
         let error = String::from_utf8_lossy(&migrate.stderr);
