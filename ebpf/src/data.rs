@@ -41,6 +41,17 @@ pub struct Exchange {
     pub writes: u32,
 }
 
+/// The thread wrote to a server or read from it: a read after a write ends a round trip.
+#[inline(always)]
+pub fn count_round_trip(slot: &mut ThreadSlot, writes: bool) {
+    if writes {
+        slot.flags |= ASKED;
+    } else if slot.flags & ASKED != 0 {
+        slot.flags &= !ASKED;
+        slot.totals.round_trips = slot.totals.round_trips.wrapping_add(1);
+    }
+}
+
 /// A transfer with a server returned with more than nothing. A function of its own for the verifier too,
 /// which looks at it once and not on each way that leads here. Returns 0.
 #[unsafe(no_mangle)]
@@ -57,13 +68,6 @@ pub extern "C" fn exchange_data(slot: *mut ThreadSlot, exchange: *const Exchange
 
 #[inline(always)]
 fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
-    let writes = exchange.writes != 0;
-    if writes {
-        slot.flags |= ASKED;
-    } else if slot.flags & ASKED != 0 {
-        slot.flags &= !ASKED;
-        slot.totals.round_trips = slot.totals.round_trips.wrapping_add(1);
-    }
     let peer = probe::<u64>(exchange.inode, OFF_INODE_INO.load());
     let Some(state) = server(peer) else {
         return;
@@ -71,7 +75,7 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
     if *state & SERVER_IGNORED != 0 {
         return;
     }
-    let pieces = if writes { DATA_PIECES } else { 1 };
+    let pieces = if exchange.writes != 0 { DATA_PIECES } else { 1 };
     let mut at = 0u64;
     let mut count = 0;
     while count < DATA_PIECES {
@@ -88,8 +92,9 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
             at,
             captured,
             stands_for: if last { left } else { DATA_FRONT as u64 },
+            gap: u64::from(*state & SERVER_GAP),
         };
-        if slot.data_budget == 0 || !ship(slot, exchange, &piece, *state & SERVER_GAP) {
+        if slot.data_budget == 0 || ship_piece(slot, exchange, &raw const piece) == 0 {
             *state |= SERVER_GAP;
             return;
         }
@@ -113,7 +118,8 @@ fn server(peer: u64) -> Option<&'static mut u32> {
 }
 
 /// A part of a transfer.
-struct Piece {
+#[repr(C)]
+pub struct Piece {
     /// Inode number of the connection.
     peer: u64,
     /// Offset in the transfer.
@@ -122,12 +128,31 @@ struct Piece {
     captured: u64,
     /// Bytes that the record stands for.
     stands_for: u64,
+    /// Not 0: bytes before it were not shipped.
+    gap: u64,
 }
 
-/// Ships a part; returns whether there was room. `gap`: bytes before it were not shipped.
+/// Ships a part; returns 1 when there was room. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ship_piece(
+    slot: *mut ThreadSlot,
+    exchange: *const Exchange,
+    piece: *const Piece,
+) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let (Some(slot), Some(exchange), Some(piece)) =
+        (unsafe { (slot.as_mut(), exchange.as_ref(), piece.as_ref()) })
+    else {
+        return 0;
+    };
+    i32::from(ship(slot, exchange, piece))
+}
+
 #[inline(always)]
-fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece, gap: u32) -> bool {
-    slot.data_budget -= 1;
+fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
+    slot.data_budget = slot.data_budget.wrapping_sub(1);
+    let gap = piece.gap;
     let sequence = emit::next_sequence(slot);
     if gap == 0 && piece.stands_for <= DATA_SHORT as u64 && piece.captured >= piece.stands_for {
         let Some(mut entry) = emit::reserve::<ShortDataRecord>() else {

@@ -2,9 +2,12 @@
 
     GET /redis/<way>?n=37       ways: plain, pipeline, transaction
     GET /postgres/<way>?n=37    ways: simple, extended, prepared, pipeline, batch
+    GET /mysql/<way>?n=37       ways: see of_mysql.py
 
 More ways are in the modules `<kind>_ways`. What a way returns (figures) goes into the header `X-Measured`,
-but for the function `later`, which is called when the response is out. It uses the drivers as anybody does. Connections live as long as the worker; `DATABASE_URL` and `REDIS_URL`
+but for the function `later`, which is called when the response is out; a list is taken for headers.
+
+It uses the drivers as anybody does. Connections live as long as the worker; `DATABASE_URL` and `REDIS_URL`
 say where to. The secret in `?secret=` goes into every literal, key and value: it must be told by nobody.
 """
 
@@ -13,6 +16,7 @@ import json
 import os
 from urllib.parse import parse_qs
 
+import of_mysql
 import psycopg
 import redis
 
@@ -105,6 +109,8 @@ def find(kind, name):
         return None
     if f"{kind}_{name}" in globals():
         return globals()[f"{kind}_{name}"]
+    if kind == "mysql":
+        return getattr(of_mysql, f"mysql_{name}", None)
     try:
         return getattr(importlib.import_module(f"{kind}_ways"), name, None)
     except ModuleNotFoundError:
@@ -117,7 +123,10 @@ def application(environ, start_response):
     secret = query.get("secret", ["none"])[0]
     kind, _, name = environ["PATH_INFO"].strip("/").partition("/")
     function = find(kind, name)
-    measured = (function(n, secret) if function is not None else None) or {}
-    later = measured.pop("later", None)
-    start_response("204 No Content", [("X-Measured", json.dumps(measured))])
+    found = (function(n, secret) if function is not None else None) or {}
+    if isinstance(found, list):
+        start_response("204 No Content", found)
+        return []
+    later = found.pop("later", None)
+    start_response("204 No Content", [("X-Measured", json.dumps(found))])
     return Later(later) if later else []

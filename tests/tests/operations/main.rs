@@ -7,6 +7,7 @@ mod conversations;
 mod kinto;
 mod many;
 mod memcached;
+mod mysql;
 mod postgres;
 mod redis;
 mod setting;

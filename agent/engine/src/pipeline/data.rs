@@ -37,7 +37,7 @@ impl Engine {
             out.push(Output::Command(Command::IgnoreServer { id }));
         }
         for answer in cut.answers.iter().chain(&outcome.answers) {
-            self.answered(id, answer, now_ns);
+            self.answered(id, answer);
         }
         // What was not shipped before the request's first use of the connection was not its own.
         if outcome.missed || data.spent() || data.gap() && used {
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// An operation is over. It belongs to the request that asked, while that is open.
-    fn answered(&mut self, id: u64, answer: &Answer, now_ns: u64) {
+    fn answered(&mut self, id: u64, answer: &Answer) {
         let Some((connection, serial)) = answer.operation.owner else {
             return;
         };
@@ -107,20 +107,18 @@ impl Engine {
             return;
         }
         let operation = &answer.operation;
-        let mut first_byte_ns = operation.first_byte_ns;
-        let mut end_ns = now_ns;
         if answer.cut {
             request.operations.mark_sampled();
-            (first_byte_ns, end_ns) = (0, answer.begin_ns);
         }
         request.operations.add(&Done {
-            protocol,
+            protocol: protocol.name(),
             peer: &server.address,
             shape: &operation.shape,
-            ns: end_ns.saturating_sub(answer.begin_ns),
-            first_byte_ns: first_byte_ns.saturating_sub(answer.begin_ns),
+            ns: answer.end_ns.saturating_sub(answer.begin_ns),
+            first_byte_ns: operation.first_byte_ns.saturating_sub(answer.begin_ns),
             rows: answer.rows,
             error: answer.error.as_deref(),
+            opaque: protocol.is_opaque(),
         });
     }
 
@@ -130,7 +128,11 @@ impl Engine {
         let Some(request) = self.connections.request_mut(connection) else {
             return;
         };
-        for id in std::mem::take(&mut request.servers) {
+        let servers = std::mem::take(&mut request.servers);
+        let known = servers.iter().filter_map(|id| self.servers.get(*id));
+        let mut firsts: Vec<u64> = known.map(Server::first_ns).collect();
+        firsts.sort_unstable();
+        for id in servers {
             let Some(server) = self.servers.get(id) else {
                 continue;
             };
@@ -140,16 +142,25 @@ impl Engine {
             // One after the other: the first has all the time, as with those that are answered.
             let mut from_ns = server.answered_ns();
             for open in server.open_of(owner) {
-                let begin_ns = open.asked_ns.max(from_ns);
-                from_ns = end_ns;
+                let given_up = protocol.side_by_side();
+                let (begin_ns, end_ns) = if given_up.is_some() {
+                    // Until it asked elsewhere, since nothing tells of what it does not wait for.
+                    let next = firsts.partition_point(|ns| *ns <= open.asked_ns);
+                    let next_ns = firsts.get(next).copied().unwrap_or(end_ns);
+                    (open.asked_ns, next_ns.min(end_ns))
+                } else {
+                    (open.asked_ns.max(from_ns), open.end_ns(end_ns))
+                };
+                from_ns = from_ns.max(end_ns);
                 request.operations.add(&Done {
-                    protocol,
+                    protocol: protocol.name(),
                     peer: &server.address,
                     shape: &open.shape,
                     ns: end_ns.saturating_sub(begin_ns),
-                    first_byte_ns: 0,
+                    first_byte_ns: open.first_byte_ns.saturating_sub(begin_ns),
                     rows: 0,
-                    error: None,
+                    error: given_up.or(open.error.as_deref()),
+                    opaque: protocol.is_opaque(),
                 });
             }
         }

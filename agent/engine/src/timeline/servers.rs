@@ -7,7 +7,8 @@ use crate::{
     hash::FastMap,
     protocol::{
         Recognised,
-        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session},
+        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session, SessionOptions},
+        tls::Tls,
     },
 };
 
@@ -30,6 +31,10 @@ pub(crate) struct OpenOperation {
     pub(crate) asked_ns: u64,
     /// First read after it was asked; 0: none.
     pub(crate) first_byte_ns: u64,
+    /// Last read of an answer whose end cannot be told; 0: none.
+    pub(crate) read_ns: u64,
+    /// Error that such an answer told.
+    pub(crate) error: Option<String>,
 }
 
 /// An operation that is over.
@@ -38,9 +43,11 @@ pub(crate) struct Answer {
     pub(crate) operation: OpenOperation,
     /// When the connection was free for it: it was asked, and those before it were answered.
     pub(crate) begin_ns: u64,
+    /// When its answer was complete.
+    pub(crate) end_ns: u64,
     pub(crate) rows: u64,
     pub(crate) error: Option<String>,
-    /// Its end was not seen: how long it took is not known.
+    /// Its end was not seen: how long it took is not known, and `end_ns` is `begin_ns`.
     pub(crate) cut: bool,
 }
 
@@ -68,19 +75,26 @@ enum Speech {
 pub(crate) struct Server {
     pub(crate) address: Arc<str>,
     speech: Speech,
+    options: SessionOptions,
     open: VecDeque<OpenOperation>,
     /// When the last answer was complete.
     answered_ns: u64,
+    first_ns: u64,
     used_ns: u64,
 }
 
 impl Server {
-    /// Name of what is spoken.
-    pub(crate) fn protocol(&self) -> Option<&'static str> {
+    /// What is spoken.
+    pub(crate) fn protocol(&self) -> Option<&'static dyn ClientProtocol> {
         match &self.speech {
-            Speech::Known(protocol, _) => Some(protocol.name()),
+            Speech::Known(protocol, _) => Some(*protocol),
             _ => None,
         }
+    }
+
+    /// When bytes were first exchanged.
+    pub(crate) fn first_ns(&self) -> u64 {
+        self.first_ns
     }
 
     /// When the last answer was complete.
@@ -104,6 +118,8 @@ impl Server {
         self.take(found, None, now_ns, &mut outcome);
         for answer in &mut outcome.answers {
             answer.cut = true;
+            answer.end_ns = answer.begin_ns;
+            answer.operation.first_byte_ns = 0;
         }
         outcome
     }
@@ -117,11 +133,16 @@ impl Server {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         if let Speech::Unknown(tries) = self.speech {
-            self.speech = recognise(chunk.front, tries);
+            self.speech = recognise(chunk.front, tries, self.options);
             outcome.uninteresting = matches!(self.speech, Speech::Ignored);
         }
         let mut found = Vec::new();
         if let Speech::Known(_, session) = &mut self.speech {
+            session.written(chunk, &mut found);
+        }
+        if self.becomes_encrypted(&found, &mut outcome)
+            && let Speech::Known(_, session) = &mut self.speech
+        {
             session.written(chunk, &mut found);
         }
         self.take(found, owner, now_ns, &mut outcome);
@@ -140,8 +161,21 @@ impl Server {
         if let Speech::Known(_, session) = &mut self.speech {
             session.read(chunk, &mut found);
         }
+        self.becomes_encrypted(&found, &mut outcome);
         self.take(found, owner, now_ns, &mut outcome);
         outcome
+    }
+
+    /// What is spoken is TLS, when the session has found that.
+    fn becomes_encrypted(&mut self, found: &[Finding], outcome: &mut Outcome) -> bool {
+        let becomes = found.last() == Some(&Finding::Encrypted);
+        if becomes {
+            self.speech = Speech::Known(&Tls, Tls.session());
+            // What is still open is not heard of any more.
+            outcome.missed |= !self.open.is_empty();
+            self.open.clear();
+        }
+        becomes
     }
 
     fn take(
@@ -159,35 +193,89 @@ impl Server {
                         shape,
                         asked_ns: now_ns,
                         first_byte_ns: 0,
+                        read_ns: 0,
+                        error: None,
                     });
                 }
                 Finding::Asked { .. } | Finding::Missed => outcome.missed = true,
                 Finding::Answered { rows, error } => {
-                    let Some(mut operation) = self.open.pop_front() else {
-                        continue;
-                    };
-                    if operation.first_byte_ns == 0 {
-                        operation.first_byte_ns = now_ns;
+                    if let Some(operation) = self.open.pop_front() {
+                        outcome
+                            .answers
+                            .push(self.answered(operation, now_ns, (rows, error)));
                     }
-                    let begin_ns = operation.asked_ns.max(self.answered_ns);
-                    self.answered_ns = now_ns;
-                    outcome.answers.push(Answer {
-                        operation,
-                        begin_ns,
-                        rows,
-                        error,
-                        cut: false,
-                    });
                 }
+                Finding::AnsweredAt { index, rows, error } => {
+                    if let Some(mut operation) = self.open.remove(index) {
+                        operation.first_byte_ns = now_ns;
+                        outcome.answers.push(Answer {
+                            begin_ns: operation.asked_ns,
+                            end_ns: now_ns,
+                            rows,
+                            error,
+                            operation,
+                            cut: false,
+                        });
+                    }
+                }
+                Finding::Answering { error } => {
+                    if let Some(operation) = self.open.front_mut() {
+                        operation.read_ns = now_ns;
+                        operation.error = error;
+                    }
+                }
+                Finding::AnsweredBefore => {
+                    if let Some(mut operation) = self.open.pop_front() {
+                        let end_ns = operation.end_ns(now_ns);
+                        let error = operation.error.take();
+                        outcome
+                            .answers
+                            .push(self.answered(operation, end_ns, (0, error)));
+                    }
+                }
+                Finding::Encrypted => {}
             }
+        }
+    }
+
+    /// The oldest operation is over. The next begins where this has ended.
+    fn answered(
+        &mut self,
+        mut operation: OpenOperation,
+        end_ns: u64,
+        (rows, error): (u64, Option<String>),
+    ) -> Answer {
+        if operation.first_byte_ns == 0 {
+            operation.first_byte_ns = end_ns;
+        }
+        let begin_ns = operation.asked_ns.max(self.answered_ns);
+        self.answered_ns = end_ns;
+        Answer {
+            operation,
+            begin_ns,
+            end_ns,
+            rows,
+            error,
+            cut: false,
         }
     }
 }
 
-fn recognise(written: &[u8], tries: u8) -> Speech {
+impl OpenOperation {
+    /// When it was over, if nothing more comes until `now_ns`.
+    pub(crate) fn end_ns(&self, now_ns: u64) -> u64 {
+        if self.read_ns == 0 {
+            now_ns
+        } else {
+            self.read_ns
+        }
+    }
+}
+
+fn recognise(written: &[u8], tries: u8, options: SessionOptions) -> Speech {
     for protocol in CLIENT_PROTOCOLS {
         if protocol.recognise(written) == Recognised::Yes {
-            return Speech::Known(*protocol, protocol.session());
+            return Speech::Known(*protocol, protocol.session_with(options));
         }
     }
     if tries + 1 >= TRIES {
@@ -201,9 +289,17 @@ fn recognise(written: &[u8], tries: u8) -> Speech {
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
     map: FastMap<u64, Server>,
+    options: SessionOptions,
 }
 
 impl Servers {
+    pub(crate) fn new(options: SessionOptions) -> Self {
+        Self {
+            map: FastMap::default(),
+            options,
+        }
+    }
+
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
         self.map.get(&id)
     }
@@ -232,8 +328,10 @@ impl Servers {
         let server = self.map.entry(id).or_insert_with(|| Server {
             address: address().into(),
             speech: Speech::Unknown(0),
+            options: self.options,
             open: VecDeque::new(),
             answered_ns: 0,
+            first_ns: now_ns,
             used_ns: now_ns,
         });
         server.used_ns = now_ns;

@@ -75,6 +75,7 @@ pub struct KernelSource {
     rules: WatchRules,
     admission: Admission,
     features: Vec<Feature>,
+    operations: bool,
 }
 
 impl KernelSource {
@@ -108,6 +109,7 @@ impl KernelSource {
             rules: options.rules,
             admission: Admission::default(),
             features,
+            operations: options.operations,
             ebpf,
         };
         // Only now: what starts to listen after this look is seen by the programs. Twice: a child
@@ -278,6 +280,10 @@ impl Source for KernelSource {
                 })
             }
         }
+    }
+
+    fn reads_operations(&self) -> bool {
+        self.operations
     }
 
     fn obey(&mut self, command: &Command) -> anyhow::Result<()> {
