@@ -39,13 +39,13 @@ fn older_than_the_agent() -> Result<()> {
     ];
     let setting = Setting::after(&live, &early)?;
     for n in COUNTS {
-        let finished = setting.agrees_with_postgres("postgres/prepared", n)?;
+        setting.psql("select pg_stat_statements_reset()")?;
+        let finished = setting.ask("postgres/prepared", n)?;
+        assert_sound(&finished);
         let told = counts(&finished, "postgresql");
-        assert_eq!(
-            told.get("unknown (prepared earlier)"),
-            Some(&n),
-            "{finished:#?}"
-        );
+        let earlier = "unknown (prepared earlier)".to_owned();
+        assert_eq!(told, [(earlier, n)].into(), "{finished:#?}");
+        assert_eq!(setting.statements()?, n, "{finished:#?}");
         setting.agrees_with_postgres("postgres/interleaved", n)?;
         setting.agrees_with_redis("redis/plain", n)?;
     }
