@@ -7,7 +7,7 @@ use whyslow_abi::{
         DATA_ANSWERED, DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL,
         DATA_WRITTEN, DataHead, DataRecord, RecordKind, ShortDataRecord,
     },
-    thread::{ASKED, ThreadSlot},
+    thread::{ANSWERED, ASKED, ThreadSlot},
 };
 
 use crate::{
