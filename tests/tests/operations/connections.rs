@@ -123,6 +123,8 @@ fn used_between_requests() -> Result<()> {
         assert_sound(&next);
         let told: u64 = counts(&next, "postgresql").values().sum();
         assert_eq!(told, n, "{next:#?}");
+        let text = format!("{:?} {:?}", finished.operations, next.operations);
+        assert!(!text.contains("later"), "{text}");
         assert_eq!(setting.statements()?, n + (n + 1) + n);
         let now = finished
             .operations
