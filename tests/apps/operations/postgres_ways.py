@@ -1,7 +1,7 @@
 """More ways to ask PostgreSQL: several connections, broken ones, COPY, notifications.
 
     GET /postgres/<way>?n=37    ways: interleaved, reconnect, terminated, copy, broken_pipeline, listen,
-                                automatic, outside, pool
+                                automatic, outside, pool, teardown
 """
 
 import os
@@ -9,9 +9,6 @@ import os
 import psycopg
 import sqlalchemy
 from app import _connections, cache, database
-
-_outside = []
-
 
 def second():
     if "second" not in _connections:
@@ -123,16 +120,29 @@ def after_outside(n, secret):
         database().execute("select %s::text as prepared_outside", (secret,), prepare=True).fetchall()
 
 
-def pool(n, secret):
+def _engine():
     """SQLAlchemy's pool: a ping when a connection is taken, a rollback when it is given back."""
     if "pool" not in _connections:
         url = os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
         _connections["pool"] = sqlalchemy.create_engine(url, pool_pre_ping=True, pool_size=2)
-    engine = _connections["pool"]
-    statement = sqlalchemy.text("select cast(:secret as text), cast(:number as int) as pooled")
+    return _connections["pool"]
+
+
+_POOLED = sqlalchemy.text("select cast(:secret as text), cast(:number as int) as pooled")
+
+
+def pool(n, secret):
     for number in range(n):
-        with engine.connect() as connection:
-            connection.execute(statement, {"secret": secret, "number": number}).fetchall()
+        with _engine().connect() as connection:
+            connection.execute(_POOLED, {"secret": secret, "number": number}).fetchall()
         if number % 2:
-            with engine.begin() as connection:
-                connection.execute(statement, {"secret": secret, "number": number}).fetchall()
+            with _engine().begin() as connection:
+                connection.execute(_POOLED, {"secret": secret, "number": number}).fetchall()
+
+
+def teardown(n, secret):
+    """As web frameworks have it: the connection is given back, and rolled back, when the response is out."""
+    connection = _engine().connect()
+    for number in range(n):
+        connection.execute(_POOLED, {"secret": secret, "number": number}).fetchall()
+    return {"later": connection.close}

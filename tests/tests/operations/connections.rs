@@ -136,3 +136,30 @@ fn used_between_requests() -> Result<()> {
     }
     Ok(())
 }
+
+/// A pooled connection that is given back, and rolled back, when the response is out.
+#[test]
+fn given_back_after_the_response() -> Result<()> {
+    let Some(live) = live("operations::connections::given_back_after_the_response")? else {
+        return Ok(());
+    };
+    let setting = Setting::new(&live)?;
+    setting.ask("postgres/pool", 1)?;
+    for n in COUNTS {
+        setting.psql("select pg_stat_statements_reset()")?;
+        let finished = setting.ask("postgres/teardown", n)?;
+        assert_sound(&finished);
+        let mut told = counts(&finished, "postgresql");
+        assert_eq!(told.remove("(empty)"), Some(1), "{finished:#?}");
+        assert_eq!(told.remove("BEGIN"), Some(1), "{finished:#?}");
+        assert_eq!(told.into_values().collect::<Vec<_>>(), [n], "{finished:#?}");
+        let next = setting.ask("postgres/pool", n)?;
+        assert_sound(&next);
+        let mut told = counts(&next, "postgresql");
+        told.remove("(empty)");
+        let next_told: u64 = told.values().sum();
+        assert_eq!(setting.statements()?, n + 2 + next_told, "{next:#?}");
+        assert_eq!(told.get("ROLLBACK"), Some(&n), "{next:#?}");
+    }
+    Ok(())
+}

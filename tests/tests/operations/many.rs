@@ -20,6 +20,11 @@ fn check(way: &str, protocol: &str, again: impl Fn(&Setting) -> Result<()>) -> R
     };
     let setting = Setting::new(&live)?;
     setting.ask(way, 1)?;
+    let before = rss_bytes(setting.agent().pid())?;
+    say(&format!(
+        "{way}: agent {} KiB resident before",
+        before / 1024
+    ));
     let mut resident = Vec::new();
     for round in 0..3 {
         let finished = setting.ask(way, MANY)?;
