@@ -159,7 +159,7 @@ impl MysqlSession {
                 self.client.opaque = true;
                 self.next = None;
             }
-            Some(&EOF) => match packet::end_of_rows(body, packet.len) {
+            Some(&EOF) => match packet::eof(body) {
                 Some(end) => self.result_over(end.status, false, found),
                 None => self.lose_server(found),
             },
@@ -258,7 +258,7 @@ impl MysqlSession {
         }
         if let Some(statement) = self.open.statement()
             && statement.hidden
-            && (statement.cut || !statement.further.is_empty())
+            && !statement.is_last()
         {
             // It may be one of those behind it that failed.
             Self::missed(found);

@@ -160,7 +160,7 @@ impl MysqlSession {
                 found.push(Finding::Answered { rows, error: None });
             }
             if let Expect::Statement(statement) = command.expect
-                && (statement.cut || !statement.further.is_empty())
+                && !statement.is_last()
             {
                 Self::missed(found);
             }
@@ -226,9 +226,13 @@ impl MysqlSession {
     }
 
     /// Rows that were not captured, by the numbers of the packets around them. These count to 256 only, so
-    /// it is the least that there were.
+    /// it is the least that there were. Of several results it is not known what was hidden.
     fn count_hidden(&mut self, last: Last) {
-        let Some(next) = self.next else {
+        let alone = self
+            .open
+            .statement()
+            .is_none_or(|statement| !statement.several && statement.is_last());
+        let Some(next) = self.next.filter(|_| alone) else {
             return;
         };
         let eof = matches!(last.kind, Kind::Rows { eof: true, .. });

@@ -196,7 +196,28 @@ fn mysql() {
                 "set @a = @@global.b, @'c' = 1",
                 "set @a = @@global.b, @? = ?",
             ),
-            ("select _utf8'a', N'b', b'01'", "select _utf8?, ?, ?"),
+            (
+                "select _utf8'a', _binary\"b\", _x, n'b', b'01', x'1F', 0x1f",
+                "select ?, ?, _x, ?, ?, ?, ?",
+            ),
+            (
+                "a in (_utf8mb4'a', _utf8mb4'b') and `b` in (?, ?)",
+                "a in (...) and `b` in (...)",
+            ),
+            (
+                "select @a:=1, @`b`, @@session.c, :d, t.`e`",
+                "select @a:=?, @`b`, @@session.c, ?, t.`e`",
+            ),
+            (
+                "create user 'a'@'b' identified by 'c'",
+                "create user ?@? identified by ?",
+            ),
+            ("select a->>'$.b', {ts 'c'}", "select a->>?, {ts ?}"),
+            // What the server may have passed over is told up to where it makes a difference.
+            ("select /*!99999 don't */ a, 'b'", "select don..."),
+            ("select /*! '*/' */ 'b'", "select ..."),
+            ("select /*!50000 1 # */ 'b'\n */", "select ? ..."),
+            ("select /*!50000 1 */ /* don't */ a", "select ? a"),
         ],
     );
     let ansi = Dialect::MYSQL.with_backslash(false);
@@ -365,13 +386,31 @@ fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
                 "\"a'SECRET\"",
                 "_utf8'SECRET'",
                 "\"a\"\"SECRET\"",
+                "_binary'SECRET'",
+                "_latin1\"SECRET\"",
+                "_utf8 'SECRET'",
+                "'a' 'SECRET'",
+                "'`SECRET'",
+                "'# SECRET'",
+                "'/*! SECRET'",
                 "N'SECRET'",
+                "n'SECRET'",
+                "X'SECRET'",
+                "b'SECRET'",
+                "@'SECRET'",
+                "0xSECRET",
+                "date'SECRET'",
+                "/*! 'SECRET' */",
             ]);
             comments.extend([
                 "# SECRET\n",
                 "# 'SECRET\n",
+                "#'SECRET\n",
+                "-- \"SECRET\n",
                 "/*+ SECRET */",
                 "/*!40101 a = 'SECRET' */",
+                "/*M!100100 a = 'SECRET' */",
+                "/*!99999 don't */'SECRET'",
             ]);
             if dialect.backslash {
                 values.extend(["'\\'SECRET'", "\"\\\"SECRET\"", "'\\\\\\'SECRET'"]);
