@@ -16,6 +16,7 @@ mod asked;
 mod command;
 mod ending;
 mod framing;
+mod hidden;
 mod open;
 mod packet;
 mod prepared;

@@ -9,6 +9,7 @@ use super::{
     answered::Answer,
     ending::{self, Kind, Last},
     framing::{Framer, Input, Side, Step},
+    hidden::{self, Hidden},
     open::{Expect, Open},
     prepared::Prepared,
     recognise,
@@ -41,6 +42,7 @@ pub(super) struct MysqlSession {
     pub(super) backslash: Option<bool>,
     /// Rows since the last answer.
     pub(super) rows: u64,
+    pub(super) hidden: Hidden,
     /// The last bytes that the server wrote, while it is lost.
     end: Vec<u8>,
 }
@@ -82,18 +84,16 @@ impl Session for MysqlSession {
         if self.stopped || (chunk.len == 0 && chunk.front.is_empty()) {
             return;
         }
-        if self.server_lost {
-            return self.search_end(chunk, found);
+        let input = Input::new(chunk);
+        if !self.server_lost {
+            return self.follow(input, chunk, found);
         }
-        let mut input = Input::new(chunk);
-        while !self.stopped && !self.server_lost {
-            match self.server.step(&mut input) {
-                Step::Packet(packet) => self.answered(packet, found),
-                Step::More => return,
-                Step::Gap => self.server_lost = true,
-            }
+        let window = [&self.end, chunk.front].concat();
+        if let Some(at) = self.found_again(&window) {
+            let front = window.get(at..).unwrap_or_default();
+            return self.follow(input.with_front(front), chunk, found);
         }
-        self.end.clear();
+        self.hidden.bytes = self.hidden.bytes.saturating_add(input.rest());
         self.search_end(chunk, found);
     }
 }
@@ -116,6 +116,7 @@ impl MysqlSession {
             prepared: Prepared::default(),
             backslash: None,
             rows: 0,
+            hidden: Hidden::default(),
             end: Vec::new(),
         }
     }
@@ -150,6 +151,7 @@ impl MysqlSession {
     pub(super) fn lose_server(&mut self, found: &mut Vec<Finding>) {
         Self::missed(found);
         self.server_lost = true;
+        self.next = None;
     }
 
     /// All that was open is over, and it is not known how.
@@ -178,6 +180,69 @@ impl MysqlSession {
         self.answer = Answer::First;
         self.next = self.open.front().map(|command| command.number);
         self.rows = 0;
+        self.hidden = Hidden::default();
+    }
+
+    /// Takes what the server wrote, as far as it can be followed.
+    fn follow(&mut self, mut input: Input<'_>, chunk: Chunk<'_>, found: &mut Vec<Finding>) {
+        while !self.stopped && !self.server_lost {
+            match self.server.step(&mut input) {
+                Step::Packet(packet) => self.answered(packet, found),
+                Step::More => return,
+                Step::Gap => {
+                    self.server_lost = true;
+                    self.hidden.bytes = self.server.header_begun() + input.rest();
+                }
+            }
+        }
+        self.end.clear();
+        self.search_end(chunk, found);
+    }
+
+    /// Looks for rows at the front of what the server wrote, behind others that were not captured; returns
+    /// where they begin.
+    fn found_again(&mut self, window: &[u8]) -> Option<usize> {
+        let next = self.next.filter(|_| self.is_alone())?;
+        let again = hidden::again(window)?;
+        let before = (self.end.len() as u64).min(self.hidden.bytes);
+        let bytes = (self.hidden.bytes - before).saturating_add(again.at as u64);
+        let mut sizes = self.hidden;
+        sizes.see(again.len as u64);
+        let mut packets = sizes.packets(next, again.number, bytes);
+        match self.answer {
+            Answer::Columns(left) if packets < left => {
+                self.answer = Answer::Columns(left - packets);
+                packets = 0;
+            }
+            Answer::Columns(left) => {
+                packets -= left;
+                self.hidden.eof = packets > 0;
+            }
+            Answer::BehindColumns => self.hidden.eof = packets > 0,
+            Answer::Rows => {}
+            _ => return None,
+        }
+        if packets > 0 {
+            self.answer = Answer::Rows;
+        } else if matches!(self.answer, Answer::Columns(0)) {
+            self.answer = Answer::BehindColumns;
+        }
+        self.rows = self.rows.saturating_add(packets);
+        self.next = Some(again.number);
+        self.server_lost = false;
+        self.server.reset();
+        self.end.clear();
+        Some(again.at)
+    }
+
+    /// One statement is open, of one result.
+    fn is_alone(&mut self) -> bool {
+        self.open.len() == 1
+            && !self.client_lost
+            && self
+                .open
+                .statement()
+                .is_none_or(|statement| !statement.several && statement.is_last())
     }
 
     /// Looks for the end of an answer at the end of what the server wrote so far.
@@ -225,24 +290,22 @@ impl MysqlSession {
         }
     }
 
-    /// Rows that were not captured, by the numbers of the packets around them. These count to 256 only, so
-    /// it is the least that there were. Of several results it is not known what was hidden.
+    /// Counts rows that were not captured before the last packet of an answer. Of several results it is not
+    /// known what was hidden.
     fn count_hidden(&mut self, last: Last) {
-        let alone = self
-            .open
-            .statement()
-            .is_none_or(|statement| !statement.several && statement.is_last());
+        let alone = self.is_alone();
         let Some(next) = self.next.filter(|_| alone) else {
             return;
         };
         let eof = matches!(last.kind, Kind::Rows { eof: true, .. });
         let others = match self.answer {
-            Answer::Rows => 0,
+            Answer::Rows => u64::from(eof && self.hidden.eof),
             Answer::BehindColumns => u64::from(eof),
             Answer::Columns(left) => left + u64::from(eof),
             _ => return,
         };
-        let hidden = u64::from(last.number.wrapping_sub(next));
-        self.rows = self.rows.saturating_add(hidden.saturating_sub(others));
+        let bytes = self.hidden.bytes.saturating_sub(last.len as u64);
+        let packets = self.hidden.packets(next, last.number, bytes);
+        self.rows = self.rows.saturating_add(packets).saturating_sub(others);
     }
 }

@@ -349,6 +349,39 @@ fn length_is_bounded() {
     );
 }
 
+/// What MySQL alone has.
+const MYSQL_VALUES: &[&str] = &[
+    "\"SECRET\"",
+    "\"a'SECRET\"",
+    "_utf8'SECRET'",
+    "\"a\"\"SECRET\"",
+    "_binary'SECRET'",
+    "_latin1\"SECRET\"",
+    "_utf8 'SECRET'",
+    "'a' 'SECRET'",
+    "'`SECRET'",
+    "'# SECRET'",
+    "'/*! SECRET'",
+    "N'SECRET'",
+    "n'SECRET'",
+    "X'SECRET'",
+    "b'SECRET'",
+    "@'SECRET'",
+    "0xSECRET",
+    "date'SECRET'",
+    "/*! 'SECRET' */",
+];
+const MYSQL_COMMENTS: &[&str] = &[
+    "# SECRET\n",
+    "# 'SECRET\n",
+    "#'SECRET\n",
+    "-- \"SECRET\n",
+    "/*+ SECRET */",
+    "/*!40101 a = 'SECRET' */",
+    "/*M!100100 a = 'SECRET' */",
+    "/*!99999 don't */'SECRET'",
+];
+
 /// Literals and comments with the marker in them.
 fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
     let mut values = vec![
@@ -381,37 +414,8 @@ fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
             comments.extend(["/* /* x */ SECRET */", "/*/* SECRET */*/", "/*! SECRET */"]);
         }
         Kind::MySql => {
-            values.extend([
-                "\"SECRET\"",
-                "\"a'SECRET\"",
-                "_utf8'SECRET'",
-                "\"a\"\"SECRET\"",
-                "_binary'SECRET'",
-                "_latin1\"SECRET\"",
-                "_utf8 'SECRET'",
-                "'a' 'SECRET'",
-                "'`SECRET'",
-                "'# SECRET'",
-                "'/*! SECRET'",
-                "N'SECRET'",
-                "n'SECRET'",
-                "X'SECRET'",
-                "b'SECRET'",
-                "@'SECRET'",
-                "0xSECRET",
-                "date'SECRET'",
-                "/*! 'SECRET' */",
-            ]);
-            comments.extend([
-                "# SECRET\n",
-                "# 'SECRET\n",
-                "#'SECRET\n",
-                "-- \"SECRET\n",
-                "/*+ SECRET */",
-                "/*!40101 a = 'SECRET' */",
-                "/*M!100100 a = 'SECRET' */",
-                "/*!99999 don't */'SECRET'",
-            ]);
+            values.extend(MYSQL_VALUES);
+            comments.extend(MYSQL_COMMENTS);
             if dialect.backslash {
                 values.extend(["'\\'SECRET'", "\"\\\"SECRET\"", "'\\\\\\'SECRET'"]);
             }

@@ -48,10 +48,14 @@ fn then() -> [Finding; 2] {
 #[test]
 fn rows_that_were_not_captured() {
     for deprecates_eof in [false, true] {
-        for count in [40, 100, 200] {
+        for count in [40, 100, 200, 400] {
             let answer = packets(1, &set_bodies(count, STATUS, deprecates_eof));
             // Behind the columns, before the end of them, and from the first column on.
             for front in [512, 60, 20] {
+                // Of 256 rows and more it must be known how long they are.
+                if count > 256 && front < 512 {
+                    continue;
+                }
                 let mut session = Mysql.session();
                 let mut found = Vec::new();
                 transfer(&mut *session, &Client(query("select a")), &mut found);
@@ -72,28 +76,36 @@ fn rows_that_were_not_captured() {
     }
 }
 
+/// Rows of about so many bytes, which differ.
+fn uneven(count: usize, about: usize, deprecates_eof: bool) -> Vec<u8> {
+    let mut bodies = set_bodies(0, STATUS, deprecates_eof);
+    let last = bodies.pop();
+    for number in 0..count {
+        bodies.push(row_body(&"x".repeat(about + number * 7 % 13)));
+    }
+    bodies.extend(last);
+    packets(1, &bodies)
+}
+
 #[test]
 fn an_answer_over_several_reads() {
-    let answer = set(600);
-    for size in [700, 1000, 1500, 8192] {
-        let mut transfers = vec![Client(query("select a"))];
-        transfers.extend(answer.chunks(size).map(|part| Server(part.to_vec())));
-        transfers.extend(next());
-        let found = captured(&transfers);
-        assert_eq!(found[0], asked("select a"));
-        // Where it is not exact, it is not above the truth.
-        assert!(
-            matches!(
-                &found[1],
-                Finding::Answered {
-                    rows: 30..=600,
-                    error: None
-                }
-            ),
-            "{size}: {found:?}"
-        );
-        assert_eq!(found[2..], then(), "{size}");
+    for deprecates_eof in [false, true] {
+        for (count, about) in [(600, 5), (5000, 10), (5000, 100), (300, 200), (3, 200)] {
+            let answer = uneven(count, about, deprecates_eof);
+            for size in [700, 1000, 1500, 8192] {
+                let mut transfers = vec![Client(query("select a"))];
+                transfers.extend(answer.chunks(size).map(|part| Server(part.to_vec())));
+                transfers.extend(next());
+                let expected = [&[asked("select a"), rows(count as u64)][..], &then()].concat();
+                assert_eq!(
+                    captured(&transfers),
+                    expected,
+                    "{count} of {about} by {size}"
+                );
+            }
+        }
     }
+    let answer = set(600);
     // The end of the end may come alone.
     for last in 1..40 {
         let (front, rest) = answer.split_at(answer.len() - last);
@@ -104,7 +116,16 @@ fn an_answer_over_several_reads() {
         ];
         let found = captured(&transfers);
         assert!(
-            matches!(&found[..], [_, Finding::Answered { error: None, .. }]),
+            matches!(
+                &found[..],
+                [
+                    _,
+                    Finding::Answered {
+                        rows: 30..=600,
+                        error: None
+                    }
+                ]
+            ),
             "{last}: {found:?}"
         );
     }
