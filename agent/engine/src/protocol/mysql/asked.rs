@@ -68,7 +68,9 @@ impl MysqlSession {
         if new && packet.first == 1 {
             let flags = recognise::flags(self.client.body()).unwrap_or_default();
             if packet.len == recognise::SSL_REQUEST_LEN as u64 && flags & recognise::SSL != 0 {
-                return self.stop(found);
+                self.forget();
+                found.push(Finding::Encrypted);
+                return;
             }
             self.compresses = flags & COMPRESS != 0;
             self.expect(Expect::Login, packet);
@@ -191,12 +193,12 @@ impl MysqlSession {
         let at = memchr::memchr(b'\\', text);
         let settled = self.backslash.filter(|_| self.open.is_empty());
         match (settled, at) {
-            (Some(backslash), None) => (Dialect::MYSQL.with_backslash(backslash), text, whole),
-            (None, None) => (Dialect::MYSQL, text, whole),
+            (Some(backslash), None) => (self.dialect.with_backslash(backslash), text, whole),
+            (None, None) => (self.dialect, text, whole),
             (Some(backslash), Some(_)) if !has_word(text, b"sql_mode") => {
-                (Dialect::MYSQL.with_backslash(backslash), text, whole)
+                (self.dialect.with_backslash(backslash), text, whole)
             }
-            (_, Some(at)) => (Dialect::MYSQL, text.get(..at).unwrap_or_default(), false),
+            (_, Some(at)) => (self.dialect, text.get(..at).unwrap_or_default(), false),
         }
     }
 

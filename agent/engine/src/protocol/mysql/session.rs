@@ -1,16 +1,20 @@
 //! A connection: both directions, and what to do where one of them cannot be followed.
 //!
 //! A direction is *lost* from where a packet begins in bytes that were not captured. The server's is found
-//! again where a chunk ends in the packet that ends an answer, and both at the client's next command: who
-//! writes one has read its answers.
+//! again where rows or the end of an answer are, and both at the client's next command: who writes one has
+//! read its answers.
 
-use super::super::client::{Chunk, Finding, Session};
+use super::super::{
+    Recognised,
+    client::{Chunk, Finding, Session},
+    sql::Dialect,
+};
 use super::{
     answered::Answer,
     ending::{self, Kind, Last},
     framing::{Framer, Input, Side, Step},
     hidden::{self, Hidden},
-    open::{Expect, Open},
+    open::{Command, Expect, Open},
     prepared::Prepared,
     recognise,
 };
@@ -38,11 +42,14 @@ pub(super) struct MysqlSession {
     /// The client sends a file.
     pub(super) infile: bool,
     pub(super) prepared: Prepared,
+    pub(super) dialect: Dialect,
     /// Whether backslashes escape, once the server has told.
     pub(super) backslash: Option<bool>,
     /// Rows since the last answer.
     pub(super) rows: u64,
     pub(super) hidden: Hidden,
+    /// [`Finding::Answering`] was told of the first open command.
+    answering: bool,
     /// The last bytes that the server wrote, while it is lost.
     end: Vec<u8>,
 }
@@ -63,7 +70,9 @@ impl Session for MysqlSession {
             return;
         }
         if self.client_lost {
-            if self.infile || !recognise::is_command(chunk.front) {
+            let begins = recognise::is_command(chunk.front)
+                || (self.new && recognise::recognise(chunk.front) == Recognised::Yes);
+            if self.infile || !begins {
                 return;
             }
             self.close_all(found);
@@ -96,6 +105,21 @@ impl Session for MysqlSession {
         self.hidden.bytes = self.hidden.bytes.saturating_add(input.rest());
         self.search_end(chunk, found);
     }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        if self.stopped {
+            return;
+        }
+        self.close_all(found);
+        Self::missed(found);
+        self.infile = false;
+        self.client.opaque = false;
+        self.client.reset();
+        self.client_lost = true;
+        self.server_lost = true;
+        // What is written next may be its first.
+        self.new = true;
+    }
 }
 
 impl MysqlSession {
@@ -114,11 +138,19 @@ impl MysqlSession {
             trailing: None,
             infile: false,
             prepared: Prepared::default(),
+            dialect: Dialect::MYSQL,
             backslash: None,
             rows: 0,
             hidden: Hidden::default(),
+            answering: false,
             end: Vec::new(),
         }
+    }
+
+    /// The same, with statements told as sent.
+    pub(super) fn with_literals(mut self, shown: bool) -> Self {
+        self.dialect = self.dialect.with_literals(shown);
+        self
     }
 
     /// Tells that something could not be read, once in a row.
@@ -131,7 +163,11 @@ impl MysqlSession {
     /// Nothing more can be told of this connection.
     pub(super) fn stop(&mut self, found: &mut Vec<Finding>) {
         Self::missed(found);
-        // What was kept is of no use any more.
+        self.forget();
+    }
+
+    /// What was kept is of no use any more.
+    pub(super) fn forget(&mut self) {
         *self = Self {
             stopped: true,
             ..Self::new()
@@ -159,7 +195,11 @@ impl MysqlSession {
         while let Some(command) = self.open.pop() {
             if command.is_operation() {
                 let rows = std::mem::take(&mut self.rows);
-                found.push(Finding::Answered { rows, error: None });
+                found.push(if std::mem::take(&mut self.answering) {
+                    Finding::AnsweredBefore
+                } else {
+                    Finding::Answered { rows, error: None }
+                });
             }
             if let Expect::Statement(statement) = command.expect
                 && !statement.is_last()
@@ -180,6 +220,7 @@ impl MysqlSession {
         self.answer = Answer::First;
         self.next = self.open.front().map(|command| command.number);
         self.rows = 0;
+        self.answering = false;
         self.hidden = Hidden::default();
     }
 
@@ -257,19 +298,21 @@ impl MysqlSession {
         self.end.extend_from_slice(last.unwrap_or_default());
         let surplus = self.end.len().saturating_sub(ending::END_LIMIT);
         self.end.drain(..surplus);
-        // Of several answers it is not known which one ends here.
-        if self.open.len() != 1 || self.client_lost {
-            return;
-        }
         let may_be_ok = self
             .open
             .statement()
             .is_some_and(|statement| statement.several);
-        if let Some(last) = ending::last(&self.end, may_be_ok) {
+        // Of several answers it is not known which one ends here.
+        let alone = self.open.len() == 1 && !self.client_lost;
+        let last = ending::last(&self.end, may_be_ok).filter(|_| alone);
+        if let Some(last) = last {
             self.server_lost = false;
             self.server.reset();
             self.end.clear();
             self.ended(last, found);
+        } else if self.open.front().is_some_and(Command::is_operation) {
+            self.answering = true;
+            found.push(Finding::Answering { error: None });
         }
     }
 

@@ -324,3 +324,40 @@ fn packets_of_more_than_16_mib() {
         ]
     );
 }
+#[test]
+fn literals_where_the_user_wants_them() {
+    let mut session = Mysql.session_with(SessionOptions {
+        show_literals: true,
+    });
+    let mut found = Vec::new();
+    for sent in [
+        Client(query("select 'a' ; select 2;")),
+        Server(packets(
+            1,
+            &[
+                set_bodies(1, STATUS | MORE, false),
+                set_bodies(1, STATUS, false),
+            ]
+            .concat(),
+        )),
+        Client(prepare("select ?, 'b'")),
+        Server(prepared(1, 1, 2, false)),
+        Client(execute(1, 0)),
+        Server(set(1)),
+        Client(login(0)),
+    ] {
+        transfer(&mut *session, &sent, &mut found);
+    }
+    assert_eq!(
+        found,
+        [
+            asked("select 'a'"),
+            rows(1),
+            asked("select 2"),
+            rows(1),
+            asked("select ?, 'b'"),
+            rows(1),
+            Finding::Missed,
+        ]
+    );
+}

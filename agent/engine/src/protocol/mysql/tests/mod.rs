@@ -247,7 +247,7 @@ fn encryption_and_compression() {
         Client(packet(1, &ssl)),
         Client(b"\x16\x03\x01\x02\0".to_vec()),
     ];
-    check(&[&encrypted[..], &next].concat(), &[Finding::Missed]);
+    check(&[&encrypted[..], &next].concat(), &[Finding::Encrypted]);
     for flag in [1 << 5, 1 << 26] {
         let start = [Client(login(flag)), Server(packet(2, &ok_body(0, STATUS)))];
         let compressed = [

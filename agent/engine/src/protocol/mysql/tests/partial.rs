@@ -5,7 +5,7 @@ use super::*;
 const FRONT: usize = 512;
 const TAIL: usize = 64;
 
-/// A transfer of which so much was captured.
+/// A transfer of which so much was captured. That an answer goes on is left out.
 pub(super) fn partly(
     session: &mut dyn Session,
     sent: &Sent,
@@ -24,6 +24,7 @@ pub(super) fn partly(
         Client(_) => session.written(chunk, found),
         Server(_) => session.read(chunk, found),
     }
+    found.retain(|finding| !matches!(finding, Finding::Answering { .. }));
 }
 
 fn captured(transfers: &[Sent]) -> Vec<Finding> {
@@ -176,27 +177,99 @@ fn an_error_behind_rows_that_were_not_captured() {
 }
 
 #[test]
-fn an_end_that_was_not_captured_is_at_the_next_command() {
+fn an_end_that_was_not_captured() {
     let answer = set(100);
     let mut session = Mysql.session();
     let mut found = Vec::new();
     transfer(&mut *session, &Client(query("select a")), &mut found);
-    partly(&mut *session, &Server(answer), FRONT, 0, &mut found);
-    assert_eq!(found, [asked("select a")]);
+    let chunk = Chunk {
+        front: &answer[..FRONT],
+        tail: b"",
+        len: answer.len() as u64,
+    };
+    // It may be the last read.
+    session.read(chunk, &mut found);
+    let answering = Finding::Answering { error: None };
+    assert_eq!(found, [asked("select a"), answering]);
     for sent in next() {
         transfer(&mut *session, &sent, &mut found);
     }
-    assert!(
-        matches!(
-            &found[1],
-            Finding::Answered {
-                rows: 1..=100,
-                error: None
-            }
-        ),
-        "{found:?}"
-    );
-    assert_eq!(found[2..], then());
+    // Who writes has read the end of it.
+    assert_eq!(found[2], Finding::AnsweredBefore);
+    assert_eq!(found[3..], then());
+}
+
+/// Findings of transfers; `None`: a gap.
+fn with_gaps(transfers: &[Option<Sent>]) -> Vec<Finding> {
+    let mut session = Mysql.session();
+    let mut found = Vec::new();
+    for sent in transfers {
+        match sent {
+            Some(sent) => transfer(&mut *session, sent, &mut found),
+            None => session.gap(&mut found),
+        }
+    }
+    found
+}
+
+#[test]
+fn bytes_that_were_not_seen_at_all() {
+    let [ask, answer] = next();
+    let then = then();
+    let open = asked("select a");
+    let given_up = [open.clone(), rows(0), Finding::Missed];
+    // Between a command and its answer, and within either.
+    let half = |sent: &Sent| match sent {
+        Client(bytes) => Client(bytes[..bytes.len() / 2].to_vec()),
+        Server(bytes) => Server(bytes[bytes.len() / 2..].to_vec()),
+    };
+    let first = Some(Client(query("select a")));
+    let prepares = [
+        Some(Client(prepare("select b"))),
+        Some(Server(prepared(1, 0, 1, true))),
+    ];
+    for (before, lost) in [
+        (vec![first.clone()], &given_up[..]),
+        (vec![first, None, Some(half(&answer))], &given_up),
+        (vec![Some(half(&ask))], &given_up[2..]),
+        (vec![Some(Client(login(0)))], &given_up[2..]),
+        (vec![], &given_up[2..]),
+    ] {
+        let after = [None, Some(ask.clone()), Some(answer.clone())];
+        let found = with_gaps(&[&prepares[..], &before, &after].concat());
+        assert_eq!(found, [lost, &then].concat(), "{before:?}");
+        // A new connection begins behind it, or what was prepared is executed.
+        let after = [
+            None,
+            Some(Client(login(0))),
+            Some(Server(packet(2, &ok_body(0, STATUS)))),
+        ];
+        let found = with_gaps(
+            &[
+                &before[..],
+                &after,
+                &[Some(ask.clone()), Some(answer.clone())],
+            ]
+            .concat(),
+        );
+        assert_eq!(found, [lost, &then].concat(), "{before:?}");
+        let after = [None, Some(Client(execute(1, 0))), Some(answer.clone())];
+        let found = with_gaps(&[&prepares[..], &before, &after].concat());
+        assert_eq!(found[found.len() - 2..], [asked("select b"), rows(1)]);
+    }
+    // A file.
+    let load = Client(query("load data local infile 'f' into table t"));
+    let request = Server(packet(1, b"\xfbf"));
+    let file = Client(packet(5, b"\x03select secret"));
+    let found = with_gaps(&[
+        Some(load),
+        Some(request),
+        None,
+        Some(file),
+        Some(ask),
+        Some(answer),
+    ]);
+    assert_eq!(found[1..], [&given_up[1..], &then].concat());
 }
 
 #[test]
@@ -216,7 +289,7 @@ fn results_that_were_not_captured() {
             .count();
         let answered = found
             .iter()
-            .filter(|f| matches!(f, Finding::Answered { .. }))
+            .filter(|f| matches!(f, Finding::Answered { .. } | Finding::AnsweredBefore))
             .count();
         (asked, answered, found.contains(&Finding::Missed))
     };
@@ -291,7 +364,7 @@ fn commands_that_were_not_captured() {
         .count();
     let answered = found
         .iter()
-        .filter(|f| matches!(f, Finding::Answered { .. }))
+        .filter(|f| matches!(f, Finding::Answered { .. } | Finding::AnsweredBefore))
         .count();
     assert!(
         asks == answered && asks > 30 && asks < 101,
