@@ -8,7 +8,7 @@ const DIALECTS: [Dialect; 5] = [
     Dialect::SQLITE,
 ];
 
-fn check(dialect: Dialect, cases: &[(&str, &str)]) {
+pub(super) fn check(dialect: Dialect, cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         assert_eq!(shape(dialect, text.as_bytes(), true), *expected, "{text}");
     }
@@ -177,54 +177,6 @@ fn postgresql() {
 }
 
 #[test]
-fn mysql() {
-    check(
-        Dialect::MYSQL,
-        &[
-            (
-                "select `a``b`, \"text\", 'it\\'s', \"a\\\"b\"",
-                "select `a``b`, ?, ?, ?",
-            ),
-            ("select 1 # end\n, 2 -- end\n, 5--3", "select ? , ? , ?-?"),
-            ("select 1 --", "select ?"),
-            ("a/* x /* y */ z", "a z"),
-            ("select /*!40001 SQL_NO_CACHE */ a", "select SQL_NO_CACHE a"),
-            ("/*M!100100 set a=1 */", "set a=?"),
-            ("select /*+ MAX_EXECUTION_TIME(1000) */ 1", "select ?"),
-            ("select 2*/*c*/3", "select ?* ?"),
-            (
-                "set @a = @@global.b, @'c' = 1",
-                "set @a = @@global.b, @? = ?",
-            ),
-            (
-                "select _utf8'a', _binary\"b\", _x, n'b', b'01', x'1F', 0x1f",
-                "select ?, ?, _x, ?, ?, ?, ?",
-            ),
-            (
-                "a in (_utf8mb4'a', _utf8mb4'b') and `b` in (?, ?)",
-                "a in (...) and `b` in (...)",
-            ),
-            (
-                "select @a:=1, @`b`, @@session.c, :d, t.`e`",
-                "select @a:=?, @`b`, @@session.c, ?, t.`e`",
-            ),
-            (
-                "create user 'a'@'b' identified by 'c'",
-                "create user ?@? identified by ?",
-            ),
-            ("select a->>'$.b', {ts 'c'}", "select a->>?, {ts ?}"),
-            // What the server may have passed over is told up to where it makes a difference.
-            ("select /*!99999 don't */ a, 'b'", "select don..."),
-            ("select /*! '*/' */ 'b'", "select ..."),
-            ("select /*!50000 1 # */ 'b'\n */", "select ? ..."),
-            ("select /*!50000 1 */ /* don't */ a", "select ? a"),
-        ],
-    );
-    let ansi = Dialect::MYSQL.with_backslash(false);
-    assert_eq!(shape(ansi, b"select 'C:\\', a", true), "select ?, a");
-}
-
-#[test]
 fn sqlite() {
     check(
         Dialect::SQLITE,
@@ -349,39 +301,6 @@ fn length_is_bounded() {
     );
 }
 
-/// What MySQL alone has.
-const MYSQL_VALUES: &[&str] = &[
-    "\"SECRET\"",
-    "\"a'SECRET\"",
-    "_utf8'SECRET'",
-    "\"a\"\"SECRET\"",
-    "_binary'SECRET'",
-    "_latin1\"SECRET\"",
-    "_utf8 'SECRET'",
-    "'a' 'SECRET'",
-    "'`SECRET'",
-    "'# SECRET'",
-    "'/*! SECRET'",
-    "N'SECRET'",
-    "n'SECRET'",
-    "X'SECRET'",
-    "b'SECRET'",
-    "@'SECRET'",
-    "0xSECRET",
-    "date'SECRET'",
-    "/*! 'SECRET' */",
-];
-const MYSQL_COMMENTS: &[&str] = &[
-    "# SECRET\n",
-    "# 'SECRET\n",
-    "#'SECRET\n",
-    "-- \"SECRET\n",
-    "/*+ SECRET */",
-    "/*!40101 a = 'SECRET' */",
-    "/*M!100100 a = 'SECRET' */",
-    "/*!99999 don't */'SECRET'",
-];
-
 /// Literals and comments with the marker in them.
 fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
     let mut values = vec![
@@ -414,8 +333,8 @@ fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
             comments.extend(["/* /* x */ SECRET */", "/*/* SECRET */*/", "/*! SECRET */"]);
         }
         Kind::MySql => {
-            values.extend(MYSQL_VALUES);
-            comments.extend(MYSQL_COMMENTS);
+            values.extend(mysql_tests::VALUES);
+            comments.extend(mysql_tests::COMMENTS);
             if dialect.backslash {
                 values.extend(["'\\'SECRET'", "\"\\\"SECRET\"", "'\\\\\\'SECRET'"]);
             }
