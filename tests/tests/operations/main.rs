@@ -1,5 +1,9 @@
 //! What a request asked of others, against what those counted themselves. One file per kind of server.
 
+mod dns;
+mod far;
+mod http;
 mod postgres;
 mod redis;
 mod setting;
+mod tls;
