@@ -6,6 +6,7 @@ Writes the HTTP and the TLS port to `FOLDER/ports`. `GET /counts` answers with a
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import socket
@@ -21,6 +22,12 @@ folder, dns_address, certificate, delay_ms = sys.argv[1:]
 DELAY = int(delay_ms) / 1000
 counts = Counter()
 LARGE = b"x" * 3_000_000
+DAEMONS = (
+    "/run/nscd/socket",
+    "/var/run/nscd/socket",
+    "/run/systemd/resolve/io.systemd.Resolve",
+    "/run/nscd/socket.old",
+)
 TYPES = {1: "A", 28: "AAAA"}
 
 
@@ -151,6 +158,27 @@ async def stream(reader, writer):
         writer.close()
 
 
+def own_run():
+    """Empty folders for the sockets of resolvers, in a mount namespace of our own."""
+    CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 16384, 1 << 18
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None):
+        raise OSError(ctypes.get_errno(), "a mount namespace")
+    # The second may be a link to the first: it must not be one here.
+    for base in (b"/var", b"/run"):
+        if libc.mount(b"none", base, b"tmpfs", 0, None):
+            raise OSError(ctypes.get_errno(), "an empty folder")
+    for folder in ("/run/nscd", "/var/run/nscd", "/run/systemd/resolve"):
+        os.makedirs(folder)
+
+
+async def daemon(reader, writer):
+    while await reader.read(512):
+        await asyncio.sleep(DELAY)
+        writer.write(b"told")
+    writer.close()
+
+
 async def encrypted(reader, writer):
     while await reader.read(4096):
         counts["encrypted"] += 1
@@ -168,6 +196,9 @@ async def main():
     tls = await asyncio.start_server(encrypted, "127.0.0.1", 0, ssl=context)
     for server in tls.sockets:
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    own_run()
+    for path in DAEMONS:
+        await asyncio.start_unix_server(daemon, path)
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     with open(f"{folder}/ports.new", "w") as file:

@@ -129,6 +129,20 @@ def http_old(n, secret):
             error.read()
 
 
+def http_gathered(n, secret):
+    """A head and a body in several short buffers of one call."""
+    keep_alive().close()
+    keep_alive().connect()
+    for _ in range(n):
+        body = secret.encode() * 10
+        pieces = [b"POST /upload HTTP/1.1\r\n", b"Host: far.test:80\r\n", b"Content-Length: "]
+        pieces += [str(len(body)).encode(), b"\r\n", b"\r\n", body]
+        keep_alive().sock.sendmsg(pieces[:4] + [b"".join(pieces[4:])])
+        while b"\r\n\r\n" not in keep_alive().sock.recv(4096):
+            pass
+    _connections.pop("http").close()
+
+
 def http_slow(n, secret):
     """Each is answered after a while: its head, and after the same again its body, which is long."""
     ask("GET", "/items/0", secret)
@@ -200,6 +214,30 @@ def dns_unconnected(n, secret):
                 select.select([asks], [], [], 10)
                 asks.recvfrom(512)
     return clock.told()
+
+
+def dns_daemons(n, secret):
+    """As glibc asks nscd or systemd-resolved: by where these listen. And what is none."""
+    clock = Clock()
+    for path in ("run/nscd/socket", "var/run/nscd/socket", "run/systemd/resolve/io.systemd.Resolve"):
+        for _ in range(n):
+            ask_daemon(path, secret, clock)
+    return clock.told()
+
+
+def dns_no_daemon(n, secret):
+    clock = Clock()
+    for _ in range(n):
+        ask_daemon("run/nscd/socket.old", secret, clock)
+    return clock.told()
+
+
+def ask_daemon(path, secret, clock):
+    with socket.socket(socket.AF_UNIX) as asks, clock:
+        # It has a file system of its own there.
+        asks.connect(f"/proc/{os.environ['FAR_PID']}/root/{path}")
+        asks.send(secret.encode())
+        asks.recv(512)
 
 
 # Encrypted

@@ -105,3 +105,20 @@ fn failures_retries_and_streams() -> Result<()> {
     assert_time(&finished, asked_ns);
     Ok(())
 }
+
+/// Resolvers of the host are known by where they listen; what listens beside them is none.
+#[test]
+fn daemons() -> Result<()> {
+    let Some(live) = live("operations::dns::daemons")? else {
+        return Ok(());
+    };
+    let far = Far::new(&live)?;
+    let (finished, asked_ns) = far.ask("dns/daemons", 10)?;
+    assert_near("net.dns", finished.account("net.dns"), asked_ns, &finished);
+    assert_eq!(finished.account("net.upstream"), 0, "{finished:#?}");
+    let (finished, asked_ns) = far.ask("dns/no_daemon", 10)?;
+    let upstream_ns = finished.account("net.upstream");
+    assert_near("net.upstream", upstream_ns, asked_ns, &finished);
+    assert_eq!(finished.account("net.dns"), 0, "{finished:#?}");
+    Ok(())
+}

@@ -69,6 +69,7 @@ impl Far {
             .env("FAR_HTTP", http.to_string())
             .env("FAR_TLS", tls.to_string())
             .env("FAR_DNS", format!("{NAME_SERVER}:53"))
+            .env("FAR_PID", far_end.pid().to_string())
             .env("RESOLV_CONF", resolv_conf)
             .start(folder)?;
         let agent = Agent::start(live, &["--operations"])?;

@@ -38,6 +38,11 @@ fn counts_what_the_server_counts() -> Result<()> {
         assert_eq!(counts(&finished, "http"), served, "{n}: {finished:#?}");
         assert_eq!(errors(&finished), BTreeMap::new());
     }
+    let (finished, _, served) = far.counted("http/gathered", 37)?;
+    assert_sound(&finished);
+    assert_eq!(served, [("POST /upload".to_owned(), 37)].into());
+    let told = [("POST far.test/upload".to_owned(), 37)].into();
+    assert_eq!(counts(&finished, "http"), told, "{finished:#?}");
     let (finished, _, served) = far.counted("http/old", 3)?;
     assert_sound(&finished);
     assert_eq!(counts(&finished, "http"), served, "{finished:#?}");

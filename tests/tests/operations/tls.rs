@@ -10,9 +10,8 @@ use crate::{
 
 #[track_caller]
 fn assert_encrypted(far: &Far, finished: &Finished, count: u64, asked_ns: u64) {
-    let [operation] = finished.operations.as_slice() else {
-        panic!("{finished:#?}");
-    };
+    assert_eq!(finished.operations.len(), 1, "{finished:#?}");
+    let operation = &finished.operations[0];
     assert_eq!(operation.protocol, "tls");
     assert_eq!(operation.shape, "encrypted");
     assert_eq!(operation.peer, far.tls.to_string());
