@@ -288,3 +288,6 @@ impl Servers {
         (server, evicts)
     }
 }
+
+#[cfg(test)]
+mod tests;
