@@ -73,6 +73,9 @@ pub struct WaitFact {
     pub target: crate::output::Target,
 }
 
+/// A shape asked for at least this often in one request is repeated, unless configured.
+const REPEATED: u64 = 10;
+
 /// How the engine is set up. Part of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -84,6 +87,10 @@ pub struct Settings {
     pub start_unix_ns: u64,
     /// Keep query values in targets.
     pub show_query: bool,
+    /// Keep literals, keys and arguments in the shapes of operations.
+    pub show_literals: bool,
+    /// Operations of one shape in one request from which on it is told as repeated.
+    pub repeated: u64,
     /// User's route templates, tried in order before the built-in ones: `/shop/{name}/item/{id}`.
     pub route_rules: Vec<String>,
     /// Routes kept at the most; more go to `(other)`.
@@ -99,6 +106,8 @@ impl Default for Settings {
             start_ns: 0,
             start_unix_ns: 0,
             show_query: false,
+            show_literals: false,
+            repeated: REPEATED,
             route_rules: Vec::new(),
             max_routes: 500,
             max_in_flight: 20_000,

@@ -15,8 +15,9 @@ mod pipeline;
 mod protocol;
 pub mod redact;
 mod routes;
+mod shapes;
 mod timeline;
 
 pub use input::{Input, ProcessFact, Settings, WaitFact};
 pub use output::{Command, Event, EventKind, Output, Query};
-pub use pipeline::{Engine, RoutesView, Stats};
+pub use pipeline::{Engine, RoutesView, ShapesView, Stats};

@@ -83,7 +83,7 @@ pub struct ThreadSlot {
     pub woken_by_child: u32,
     /// Number of the request on `connection`.
     pub request: u32,
-    /// Data records that the request may still take; 0: none, or no request is open.
+    /// Data records that may still be shipped for the request, or until the next begins.
     pub data_budget: u32,
     /// Inode number of the socket without a peer that the thread last asked for a name on; 0: none.
     pub name_socket: u64,

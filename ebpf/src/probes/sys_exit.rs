@@ -15,7 +15,7 @@ use crate::{
     arch::{LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SENDTO, SyscallRegisters},
     classify,
     connection::{self, Transfer},
-    data::Exchange,
+    data::{Exchange, count_round_trip},
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
@@ -280,11 +280,14 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if COPY_DATA.load() != 0
-        && result > 0
+    if result > 0
         && walked.kind == DescriptorKind::Upstream
         && !peeks(number, registers)
     {
+        count_round_trip(slot, !reads);
+        if COPY_DATA.load() == 0 {
+            return;
+        }
         let span = payload::span(kind, registers, result as u64);
         let mut exchange = Exchange {
             inode: walked.inode,

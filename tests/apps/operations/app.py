@@ -2,6 +2,7 @@
 
     GET /redis/<way>?n=37       ways: plain, pipeline, transaction
     GET /postgres/<way>?n=37    ways: simple, extended, prepared, pipeline, batch
+    GET /mysql/<way>?n=37       ways: see of_mysql.py
     GET /http/<way>?n=37        ways: see of_network.py; so for dns, tls
 
 It uses the drivers as anybody does. Connections live as long as the worker; `DATABASE_URL` and `REDIS_URL`
@@ -12,10 +13,20 @@ import os
 import sys
 from urllib.parse import parse_qs
 
+import of_mysql
 import of_network
 import psycopg
 import redis
 
+# Where the ways of each kind are.
+MODULES = {
+    "dns": of_network,
+    "http": of_network,
+    "mysql": of_mysql,
+    "postgres": sys.modules[__name__],
+    "redis": sys.modules[__name__],
+    "tls": of_network,
+}
 _connections = {}
 
 
@@ -94,10 +105,10 @@ def application(environ, start_response):
     n = int(query.get("n", ["1"])[0])
     secret = query.get("secret", ["none"])[0]
     way = environ["PATH_INFO"].strip("/").replace("/", "_")
-    module = of_network if way.startswith(("http_", "dns_", "tls_")) else sys.modules[__name__]
+    module = MODULES.get(way.split("_")[0])
     function = getattr(module, way, None)
     headers = []
-    if function is not None and way.startswith(("redis_", "postgres_", "http_", "dns_", "tls_")):
+    if function is not None:
         headers = function(n, secret) or []
     start_response("204 No Content", headers)
     return []

@@ -3,6 +3,7 @@
 mod dns;
 mod far;
 mod http;
+mod mysql;
 mod postgres;
 mod redis;
 mod setting;

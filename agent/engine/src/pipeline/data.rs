@@ -1,4 +1,5 @@
-//! Bytes that a thread with an open request exchanged with a server: operations of that request.
+//! Bytes that a thread exchanged with a server: operations of the request that it has open. What it says between two
+//! requests belongs to none, but tells what the connection's next bytes mean.
 
 use super::Engine;
 use crate::{
@@ -6,52 +7,93 @@ use crate::{
     decode::Data,
     losses::reason,
     output::{Command, Output},
-    timeline::servers::{Answer, Owner, Server},
+    timeline::servers::{Answer, Outcome, Owner, Server},
 };
 
 impl Engine {
     pub(super) fn data(&mut self, data: &Data, out: &mut Vec<Output>) {
-        let raw = &data.raw;
-        let (id, now_ns) = (raw.peer, raw.header.time_ns);
-        let Some(request) = self.connections.request_mut(raw.connection) else {
+        let head = data.head();
+        let (id, now_ns) = (head.peer, head.header.time_ns);
+        let owner = self.owner(data);
+        let used = owner.is_some_and(|owner| self.note_use(owner, id));
+        let Some(server) = self.server(data) else {
+            // Its first record was lost, or it was evicted here: the programs begin anew with it.
+            out.push(Output::Command(Command::ForgetServer { id }));
+            self.mark_sampled(owner);
             return;
         };
-        if request.number != raw.request || request.tgid != raw.header.tgid {
-            return;
-        }
-        if data.spent {
-            request.operations.mark_sampled();
-        }
-        let owner = (raw.connection, request.serial);
-        if !request.servers.contains(&id) {
-            request.servers.push(id);
-        }
-        let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
-        let (server, evicted) = self.servers.of(id, now_ns, address);
-        let outcome = if data.written {
-            server.written(owner, data.chunk(), now_ns)
+        let cut = if data.gap() {
+            server.gap(now_ns)
         } else {
-            server.read(owner, data.chunk(), now_ns)
+            Outcome::default()
+        };
+        let chunk = data.chunk();
+        let outcome = if data.written() {
+            server.written(owner, chunk, now_ns)
+        } else {
+            server.read(owner, chunk, now_ns)
         };
         if outcome.uninteresting {
             out.push(Output::Command(Command::IgnoreServer { id }));
         }
-        if outcome.missed
-            && let Some(request) = self.connections.request_mut(raw.connection)
+        for answer in cut.answers.iter().chain(&outcome.answers) {
+            self.answered(id, answer);
+        }
+        // What was not shipped before the request's first use of the connection was not its own.
+        if outcome.missed || data.spent() || data.gap() && used {
+            self.mark_sampled(owner);
+        }
+    }
+
+    /// The request that the thread has open.
+    fn owner(&mut self, data: &Data) -> Option<Owner> {
+        let head = data.head();
+        let request = self.connections.request_mut(head.connection)?;
+        let same = request.number == head.request && request.tgid == head.header.tgid;
+        same.then_some((head.connection, request.serial))
+    }
+
+    /// The connection, which may be new when the record tells who the server is.
+    fn server(&mut self, data: &Data) -> Option<&mut Server> {
+        let head = data.head();
+        let (id, now_ns) = (head.peer, head.header.time_ns);
+        let Some(raw) = data.server() else {
+            return self.servers.known(id, now_ns);
+        };
+        let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
+        let (server, evicted) = self.servers.of(id, now_ns, address);
+        if evicted {
+            self.losses
+                .add(reason::SERVERS_EVICTED, 1, head.header.tgid);
+        }
+        Some(server)
+    }
+
+    fn mark_sampled(&mut self, owner: Option<Owner>) {
+        if let Some((connection, _)) = owner
+            && let Some(request) = self.connections.request_mut(connection)
         {
             request.operations.mark_sampled();
         }
-        for answer in &outcome.answers {
-            self.answered(id, answer);
+    }
+
+    /// The request uses the connection; returns whether it did before.
+    fn note_use(&mut self, (connection, _): Owner, id: u64) -> bool {
+        let Some(request) = self.connections.request_mut(connection) else {
+            return false;
+        };
+        let used = request.servers.contains(&id);
+        if !used {
+            request.servers.push(id);
         }
-        if evicted {
-            self.losses.add(reason::SERVERS_EVICTED, 1, raw.header.tgid);
-        }
+        used
     }
 
     /// An operation is over. It belongs to the request that asked, while that is open.
     fn answered(&mut self, id: u64, answer: &Answer) {
-        let (connection, serial) = answer.operation.owner;
+        let Some((connection, serial)) = answer.operation.owner else {
+            return;
+        };
         let Some(server) = self.servers.get(id) else {
             return;
         };
@@ -65,6 +107,9 @@ impl Engine {
             return;
         }
         let operation = &answer.operation;
+        if answer.cut {
+            request.operations.mark_sampled();
+        }
         request.operations.add(&Done {
             protocol: protocol.name(),
             peer: &server.address,

@@ -11,6 +11,7 @@ pub(crate) mod host_name;
 pub(crate) mod http;
 pub(crate) mod http_client;
 pub(crate) mod memcached;
+pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod sql;

@@ -7,13 +7,13 @@ use crate::{
     hash::FastMap,
     protocol::{
         Recognised,
-        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session},
+        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session, SessionOptions},
         tls::Tls,
     },
 };
 
 /// Connections kept; the one that was silent for longest goes first.
-const LIMIT: usize = 8_192;
+const LIMIT: usize = 16_384;
 /// Operations open on one connection at the most.
 const OPEN: usize = 65_536;
 /// Writes that are looked at until a connection is given up as unknown.
@@ -25,7 +25,8 @@ pub(crate) type Owner = (u64, u64);
 /// An operation without its whole answer.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenOperation {
-    pub(crate) owner: Owner,
+    /// `None`: no request was open.
+    pub(crate) owner: Option<Owner>,
     pub(crate) shape: String,
     pub(crate) asked_ns: u64,
     /// First read after it was asked; 0: none.
@@ -46,6 +47,8 @@ pub(crate) struct Answer {
     pub(crate) end_ns: u64,
     pub(crate) rows: u64,
     pub(crate) error: Option<String>,
+    /// Its end was not seen: how long it took is not known, and `end_ns` is `begin_ns`.
+    pub(crate) cut: bool,
 }
 
 /// What came of a transfer.
@@ -72,6 +75,7 @@ enum Speech {
 pub(crate) struct Server {
     pub(crate) address: Arc<str>,
     speech: Speech,
+    options: SessionOptions,
     open: VecDeque<OpenOperation>,
     /// When the last answer was complete.
     answered_ns: u64,
@@ -100,14 +104,36 @@ impl Server {
 
     /// Open operations of a request.
     pub(crate) fn open_of(&self, owner: Owner) -> impl Iterator<Item = &OpenOperation> {
+        let owner = Some(owner);
         self.open.iter().filter(move |open| open.owner == owner)
     }
 
-    /// The request wrote.
-    pub(crate) fn written(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
+    /// Bytes were not seen, in either direction.
+    pub(crate) fn gap(&mut self, now_ns: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut found = Vec::new();
+        if let Speech::Known(_, session) = &mut self.speech {
+            session.gap(&mut found);
+        }
+        self.take(found, None, now_ns, &mut outcome);
+        for answer in &mut outcome.answers {
+            answer.cut = true;
+            answer.end_ns = answer.begin_ns;
+            answer.operation.first_byte_ns = 0;
+        }
+        outcome
+    }
+
+    /// The thread wrote, for that request.
+    pub(crate) fn written(
+        &mut self,
+        owner: Option<Owner>,
+        chunk: Chunk<'_>,
+        now_ns: u64,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         if let Speech::Unknown(tries) = self.speech {
-            self.speech = recognise(chunk.front, tries);
+            self.speech = recognise(chunk.front, tries, self.options);
             outcome.uninteresting = matches!(self.speech, Speech::Ignored);
         }
         let mut found = Vec::new();
@@ -123,8 +149,8 @@ impl Server {
         outcome
     }
 
-    /// The request read.
-    pub(crate) fn read(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
+    /// The thread read, for that request.
+    pub(crate) fn read(&mut self, owner: Option<Owner>, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
         let mut outcome = Outcome::default();
         let mut found = Vec::new();
         if let Some(first) = self.open.front_mut()
@@ -152,7 +178,13 @@ impl Server {
         becomes
     }
 
-    fn take(&mut self, found: Vec<Finding>, owner: Owner, now_ns: u64, outcome: &mut Outcome) {
+    fn take(
+        &mut self,
+        found: Vec<Finding>,
+        owner: Option<Owner>,
+        now_ns: u64,
+        outcome: &mut Outcome,
+    ) {
         for finding in found {
             match finding {
                 Finding::Asked { shape } if self.open.len() < OPEN => {
@@ -182,6 +214,7 @@ impl Server {
                             rows,
                             error,
                             operation,
+                            cut: false,
                         });
                     }
                 }
@@ -223,6 +256,7 @@ impl Server {
             end_ns,
             rows,
             error,
+            cut: false,
         }
     }
 }
@@ -238,10 +272,10 @@ impl OpenOperation {
     }
 }
 
-fn recognise(written: &[u8], tries: u8) -> Speech {
+fn recognise(written: &[u8], tries: u8, options: SessionOptions) -> Speech {
     for protocol in CLIENT_PROTOCOLS {
         if protocol.recognise(written) == Recognised::Yes {
-            return Speech::Known(*protocol, protocol.session());
+            return Speech::Known(*protocol, protocol.session_with(options));
         }
     }
     if tries + 1 >= TRIES {
@@ -255,11 +289,26 @@ fn recognise(written: &[u8], tries: u8) -> Speech {
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
     map: FastMap<u64, Server>,
+    options: SessionOptions,
 }
 
 impl Servers {
+    pub(crate) fn new(options: SessionOptions) -> Self {
+        Self {
+            map: FastMap::default(),
+            options,
+        }
+    }
+
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
         self.map.get(&id)
+    }
+
+    /// The connection, if it is known.
+    pub(crate) fn known(&mut self, id: u64, now_ns: u64) -> Option<&mut Server> {
+        let server = self.map.get_mut(&id)?;
+        server.used_ns = now_ns;
+        Some(server)
     }
 
     /// The connection, made when it is new. Returns whether another had to go for it.
@@ -279,6 +328,7 @@ impl Servers {
         let server = self.map.entry(id).or_insert_with(|| Server {
             address: address().into(),
             speech: Speech::Unknown(0),
+            options: self.options,
             open: VecDeque::new(),
             answered_ns: 0,
             first_ns: now_ns,

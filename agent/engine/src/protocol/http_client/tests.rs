@@ -565,3 +565,44 @@ fn any_bytes_at_all() {
         }
     }
 }
+
+#[test]
+fn gaps_give_up_what_is_open() {
+    let mut post = b"POST /a HTTP/1.1\r\nContent-Length: 20\r\n\r\n".to_vec();
+    post.extend([b'x'; 10]);
+    let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nbegun";
+    for before in [
+        &[][..],
+        &[Write(GET)],
+        &[Write(&post)],
+        &[Write(GET), Write(GET), Read(begun)],
+        &[Write(GET), Read(b"HTTP/1.0 200 OK\r\n\r\nbegun")],
+        &[Write(GET), Read(b"HTTP/1.1 200 O")],
+    ] {
+        for after in [
+            &[][..],
+            &[Read(b"rest of a body\r\n")],
+            &[Write(b"rest of a body")],
+        ] {
+            let mut session = HttpClient.session();
+            let mut found = Vec::new();
+            for io in before {
+                feed(&mut *session, *io, (usize::MAX, 0), &mut found);
+            }
+            let open = |found: &[Finding]| {
+                let asked = |f: &&Finding| matches!(f, Finding::Asked { .. });
+                let over =
+                    |f: &&Finding| matches!(f, Finding::Answered { .. } | Finding::AnsweredBefore);
+                found.iter().filter(asked).count() - found.iter().filter(over).count()
+            };
+            session.gap(&mut found);
+            assert_eq!(open(&found), 0, "{found:?}");
+            assert_eq!(found.last(), Some(&Finding::Missed));
+            found.clear();
+            for io in after.iter().chain(&[Write(GET), Read(OK)]) {
+                feed(&mut *session, *io, (usize::MAX, 0), &mut found);
+            }
+            assert_eq!(found, [asked("GET api/a"), answered()], "{before:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //! there this counts more than the server. So it does for commands that the server rejects, which
 //! stand in `rejected_calls`; those are answered by an error.
 //!
-//! Keys, values and other arguments are passed over, not kept.
+//! Keys, values and other arguments are passed over, not kept, unless the user wants them.
 
 mod command;
 mod open;
@@ -17,7 +17,7 @@ mod tests;
 mod token;
 
 use super::Recognised;
-use super::client::{Chunk, ClientProtocol, Finding, Session};
+use super::client::{Chunk, ClientProtocol, Finding, Session, SessionOptions};
 use command::Commands;
 use open::{Expect, Open, Topic};
 use reply::{Kind, Replies, Reply};
@@ -42,7 +42,14 @@ impl ClientProtocol for Redis {
     }
 
     fn session(&self) -> Box<dyn Session> {
-        Box::new(RedisSession::default())
+        self.session_with(SessionOptions::default())
+    }
+
+    fn session_with(&self, options: SessionOptions) -> Box<dyn Session> {
+        Box::new(RedisSession {
+            commands: Commands::new(options.show_literals),
+            ..RedisSession::default()
+        })
     }
 }
 
@@ -196,6 +203,17 @@ impl Session for RedisSession {
                 reply::Found::Hostile => self.stop(found),
             }
         }
+    }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        self.answer_all(found);
+        if self.stopped {
+            return;
+        }
+        self.commands.forget();
+        self.replies.forget();
+        self.told = false;
+        self.missed(found);
     }
 }
 

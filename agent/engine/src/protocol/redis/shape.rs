@@ -106,7 +106,7 @@ pub(super) fn is_name_byte(byte: u8) -> bool {
 
 /// Shape of a command: name, subcommand, and how many arguments there are: none, one, more.
 pub(super) fn shape(command: &Command) -> String {
-    let Some(name) = command.name().filter(|name| is_known(name, command)) else {
+    let Some(name) = command.name().filter(|_| is_known(command)) else {
         return UNKNOWN.to_owned();
     };
     let mut shape = upper(name);
@@ -171,7 +171,11 @@ fn client_meaning(command: &Command) -> Meaning {
     Meaning::Answered(Expect::Reply)
 }
 
-fn is_known(name: &[u8], command: &Command) -> bool {
+/// Whether its name is one.
+pub(super) fn is_known(command: &Command) -> bool {
+    let Some(name) = command.name() else {
+        return false;
+    };
     name.first().is_some_and(u8::is_ascii_alphabetic)
         && name.iter().copied().all(is_name_byte)
         && (!command.is_inline() || contains(INLINE, name))

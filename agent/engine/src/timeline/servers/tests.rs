@@ -33,13 +33,13 @@ impl Connection {
     }
 
     fn write(&mut self, now_ns: u64, bytes: &[u8]) -> Outcome {
-        let outcome = self.server().written(OWNER, whole(bytes), now_ns);
+        let outcome = self.server().written(Some(OWNER), whole(bytes), now_ns);
         self.tell(&outcome);
         outcome
     }
 
     fn read(&mut self, now_ns: u64, bytes: &[u8]) -> Outcome {
-        let outcome = self.server().read(OWNER, whole(bytes), now_ns);
+        let outcome = self.server().read(Some(OWNER), whole(bytes), now_ns);
         self.tell(&outcome);
         outcome
     }
@@ -117,6 +117,21 @@ fn a_database_that_agrees_to_encrypt_is_tls() {
     connection.write(50, b"\x17\x03\x03\x00\x20aaaa");
     assert_eq!(connection.told, [told("tls", "encrypted", 30, 40)]);
     assert_eq!(connection.open(), [("encrypted".to_owned(), 99)]);
+}
+
+#[test]
+fn a_client_that_asks_mysql_to_encrypt_is_tls() {
+    let mut connection = Connection::new();
+    // Protocol 4.1 and SSL; the longest packet; a character set.
+    let mut asks = b"\x20\x00\x00\x01\x00\x0a\x00\x00\x00\x00\x00\x01\x21".to_vec();
+    asks.resize(4 + 32, 0);
+    let outcome = connection.write(10, &asks);
+    assert!(!outcome.missed);
+    assert_eq!(connection.open(), []);
+    connection.write(30, HELLO);
+    connection.read(40, &[0; 9]);
+    connection.write(50, b"\x17\x03\x03\x00\x20aaaa");
+    assert_eq!(connection.told, [told("tls", "encrypted", 30, 40)]);
 }
 
 #[test]
