@@ -70,6 +70,13 @@ pub(crate) trait Session: Debug + Send {
 
     /// The client read what the server wrote.
     fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>);
+
+    /// Bytes of this connection were not seen, in either direction, nor how many. What is open is given up:
+    /// answered, so that nothing of it is left open, and the session goes on at the next clear beginning.
+    /// The default is for sessions that keep nothing from one transfer to the next.
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        found.push(Finding::Missed);
+    }
 }
 
 /// One protocol that clients speak.

@@ -72,6 +72,12 @@ impl Answers {
         self.state = State::Lost;
     }
 
+    /// The framing is lost until the next write.
+    pub(super) fn forget(&mut self) {
+        self.restart();
+        self.state = State::Lost;
+    }
+
     /// A reply begins with the next byte.
     pub(super) fn restart(&mut self) {
         *self = Self::default();

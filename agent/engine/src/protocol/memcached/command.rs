@@ -48,6 +48,12 @@ impl Commands {
         matches!(self.state, State::Lost)
     }
 
+    /// The framing is lost until the next write that begins with a command.
+    pub(super) fn forget(&mut self) {
+        self.restart();
+        self.state = State::Lost;
+    }
+
     /// A command begins with the next byte.
     pub(super) fn restart(&mut self) {
         *self = Self::default();

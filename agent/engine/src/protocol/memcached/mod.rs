@@ -114,6 +114,17 @@ impl Session for MemcachedSession {
             }
         }
     }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        self.answer_all(found);
+        if self.stopped {
+            return;
+        }
+        self.commands.forget();
+        self.answers.forget();
+        self.told = false;
+        self.missed(found);
+    }
 }
 
 /// Whether a write, after framing was lost, begins with a command, not with the rest of a value. The

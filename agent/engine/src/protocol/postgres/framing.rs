@@ -68,16 +68,14 @@ impl<'a> Input<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// A message is complete. Its type is 0 for packets that have none. `whole`: its body was kept whole.
-    Message {
-        kind: u8,
-        whole: bool,
-    },
+    Message { kind: u8, whole: bool },
     /// The chunk is over.
     More,
     /// The next message begins, or its header ends, where nothing was captured.
     Gap,
-    /// These are not messages; see [`Header`].
+    /// These are not messages, or have a length that no peer sends.
     Strange,
+    /// A packet without a type with such a length: this is not PostgreSQL.
     Hostile,
 }
 
@@ -157,8 +155,8 @@ impl Framer {
                 input.skip_byte();
                 match self.header_byte(byte) {
                     Header::Fits => {}
-                    Header::Strange => return Step::Strange,
-                    Header::Hostile => return Step::Hostile,
+                    Header::Hostile if self.untyped => return Step::Hostile,
+                    Header::Strange | Header::Hostile => return Step::Strange,
                 }
             } else if self.left > 0 {
                 if !self.body_bytes(input) {

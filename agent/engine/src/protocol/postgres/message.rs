@@ -79,6 +79,24 @@ fn server_lengths(kind: u8) -> Option<(u32, u32)> {
     })
 }
 
+/// Whether bytes are the front of a server's answer: messages as far as they go, of which the first is one
+/// that answers begin with.
+pub(super) fn begins_answer(bytes: &[u8]) -> bool {
+    let first = bytes.first().copied().unwrap_or_default();
+    // Lengths of the first that are large are more likely something else.
+    let mut most = SERVER_SMALL;
+    let mut rest = bytes;
+    while let Some((&[kind, ref length @ ..], behind)) = rest.split_first_chunk::<5>() {
+        let length = u32::from_be_bytes(*length);
+        if length > most || header(Side::Server, kind, length) != Header::Fits {
+            return false;
+        }
+        most = LENGTH_LIMIT;
+        rest = behind.get(length as usize - 4..).unwrap_or_default();
+    }
+    bytes.len() >= 5 && b"RTCEIV123ntNSAGHWZ".contains(&first)
+}
+
 /// Whether bytes are the body of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {

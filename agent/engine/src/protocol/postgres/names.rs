@@ -96,6 +96,12 @@ impl Prepared {
         self.portals.get(portal)
     }
 
+    /// Forgets the unnamed statement, and all portals: few outlive the transaction that they are of.
+    pub(super) fn forget_unnamed(&mut self) {
+        self.statements.unnamed = None;
+        self.portals = Names::new(PORTALS);
+    }
+
     pub(super) fn close_statement(&mut self, name: &[u8]) {
         self.statements.remove(name);
     }

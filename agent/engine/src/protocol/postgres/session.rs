@@ -1,9 +1,12 @@
 //! A connection: both directions, and what to do where one of them cannot be followed.
 //!
-//! A direction is *lost* from where a message begins in bytes that were not captured. The server's is
-//! found again at a chunk that ends in ReadyForQuery, the client's at its first write after one.
+//! A direction is *lost* from where a message begins in bytes that were not captured, or where what comes
+//! is none. The server's is found again at a chunk that ends in ReadyForQuery, the client's at its first
+//! write after one. After a gap, a write that is messages from its first byte on will do too, and so will
+//! what the server begins its answer to that with.
 
 use super::super::{
+    Recognised,
     client::{Chunk, Finding, Session},
     sql::Dialect,
 };
@@ -12,9 +15,10 @@ use super::{
     asked::Parsed,
     ending,
     framing::{Framer, Input, Step},
-    message::Side,
+    message::{self, Side},
     names::Prepared,
     pending::{Group, Pending},
+    recognise::recognise,
 };
 
 /// How far the connection is set up.
@@ -39,6 +43,10 @@ pub(super) struct PostgresSession {
     pub(super) stopped: bool,
     pub(super) client_lost: bool,
     server_lost: bool,
+    /// The client is lost since a gap: it may have begun anew.
+    after_gap: bool,
+    /// The server is lost, and what it writes next answers a write that was found after a gap.
+    begins_answer: bool,
     /// The last message, of those that belong to an answer, was ReadyForQuery.
     pub(super) ready: bool,
     /// The last read ended in it, and nothing was written since.
@@ -63,12 +71,8 @@ impl Session for PostgresSession {
         if self.stopped || (chunk.len == 0 && chunk.front.is_empty()) {
             return;
         }
-        if self.client_lost {
-            if !self.idle {
-                return;
-            }
-            self.client_lost = false;
-            self.client.reset();
+        if self.client_lost && !self.finds_client(chunk.front) {
+            return;
         }
         self.idle = false;
         self.ready = false;
@@ -92,6 +96,10 @@ impl Session for PostgresSession {
         if self.setup == Setup::AskedToEncrypt && !self.may_go_on_in_clear(&mut input, found) {
             return;
         }
+        if std::mem::take(&mut self.begins_answer) && message::begins_answer(chunk.front) {
+            self.server_lost = false;
+            self.server.reset();
+        }
         if self.server_lost {
             self.search_end(chunk, found);
         } else {
@@ -100,6 +108,26 @@ impl Session for PostgresSession {
         if self.idle && self.client_lost {
             self.answer_all(0, false, found);
         }
+    }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        if self.stopped {
+            return;
+        }
+        self.answer_all(0, false, found);
+        Self::missed(found);
+        self.setup = Setup::Done;
+        self.client.reset();
+        self.client_lost = true;
+        self.after_gap = true;
+        self.server.reset();
+        self.server_lost = true;
+        self.begins_answer = false;
+        self.end.clear();
+        self.ready = false;
+        self.idle = false;
+        // Any Parse or Bind takes these names anew.
+        self.prepared.forget_unnamed();
     }
 }
 
@@ -112,6 +140,8 @@ impl PostgresSession {
             stopped: false,
             client_lost: false,
             server_lost: false,
+            after_gap: false,
+            begins_answer: false,
             ready: false,
             idle: false,
             copying: false,
@@ -123,6 +153,22 @@ impl PostgresSession {
             rows: 0,
             end: Vec::new(),
         }
+    }
+
+    /// Whether a write that begins so is the client's first that can be followed again.
+    fn finds_client(&mut self, front: &[u8]) -> bool {
+        if !self.idle {
+            if !self.after_gap || recognise(front) != Recognised::Yes {
+                return false;
+            }
+            self.begins_answer = self.server_lost;
+        }
+        if std::mem::take(&mut self.after_gap) {
+            self.setup = Setup::New;
+        }
+        self.client_lost = false;
+        self.client.reset();
+        true
     }
 
     /// Tells that something could not be read, once in a row.
@@ -200,11 +246,10 @@ impl PostgresSession {
                     return;
                 }
                 Step::Gap => break,
-                Step::Strange => {
+                Step::Strange | Step::Hostile => {
                     Self::missed(found);
                     break;
                 }
-                Step::Hostile => return self.stop(found),
             }
         }
         self.server_lost = true;

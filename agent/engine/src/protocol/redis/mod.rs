@@ -197,6 +197,17 @@ impl Session for RedisSession {
             }
         }
     }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        self.answer_all(found);
+        if self.stopped {
+            return;
+        }
+        self.commands.forget();
+        self.replies.forget();
+        self.told = false;
+        self.missed(found);
+    }
 }
 
 /// Whether a write, after framing was lost, begins with a command, not with the rest of a value.

@@ -99,6 +99,12 @@ impl Replies {
         reply
     }
 
+    /// The framing is lost until the next write.
+    pub(super) fn forget(&mut self) {
+        self.restart();
+        self.state = State::Lost;
+    }
+
     /// A value begins with the next byte.
     pub(super) fn restart(&mut self) {
         *self = Self::default();

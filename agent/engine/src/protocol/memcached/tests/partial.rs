@@ -335,3 +335,46 @@ fn open_operations_are_bounded() {
     assert_eq!(count(&found, &Finding::Missed), 1);
     assert_eq!(shapes(&found).len(), 4097);
 }
+
+#[test]
+fn after_a_gap_a_command_is_a_beginning() {
+    let ios = [
+        Write(b"get k\r\n"),
+        Write(b"get k\r\n"),
+        Read(b"VALUE k 0 1\r\nx\r\nEND\r\n"),
+    ];
+    let mut session = Memcached.session();
+    let mut found = Vec::new();
+    for io in ios {
+        feed(&mut *session, io, &mut found);
+    }
+    session.gap(&mut found);
+    let shape = &asked("get ?");
+    let before = [shape, shape, &answered(1), &answered(0), &Finding::Missed];
+    assert!(found.iter().eq(before), "{found:?}");
+    // The rest of a value and of an answer, then a command and its answer.
+    found.clear();
+    for io in [
+        Write(b"rest of a value\r\n"),
+        Read(b"rest of one\r\n"),
+        Write(b"get k\r\n"),
+        Read(b"VALUE k 0 1\r\nx\r\nEND\r\n"),
+    ] {
+        feed(&mut *session, io, &mut found);
+    }
+    assert_eq!(found, [shape.clone(), answered(1)]);
+    // Within a command, and twice.
+    found.clear();
+    feed(&mut *session, Write(b"get "), &mut found);
+    session.gap(&mut found);
+    session.gap(&mut found);
+    feed(&mut *session, Write(b"key key\r\n"), &mut found);
+    feed(&mut *session, Write(b"get k\r\n"), &mut found);
+    feed(
+        &mut *session,
+        Read(b"VALUE k 0 1\r\nx\r\nEND\r\n"),
+        &mut found,
+    );
+    let missed = Finding::Missed;
+    assert_eq!(found, [missed.clone(), missed, shape.clone(), answered(1)]);
+}

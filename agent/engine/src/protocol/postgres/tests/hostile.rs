@@ -5,18 +5,25 @@ use super::partial::{next, partly};
 use super::*;
 
 #[test]
-fn hostile_lengths_end_it() {
+fn after_a_hostile_length_a_ready_is_waited_for() {
     for length in [0_u32, 3, (1 << 30) + 1, u32::MAX] {
         let mut hostile = b"Q".to_vec();
         hostile.extend(length.to_be_bytes());
         check(
-            &[&[Client(hostile.clone())][..], &next()].concat(),
-            &[Finding::Missed],
+            &[&[Client(hostile.clone())][..], &next(), &next()].concat(),
+            // The first tells where the server is, and is not counted.
+            &[Finding::Missed, asked("select ?"), rows(1)],
         );
         hostile[0] = b'D';
         check(
             &[&[Client(query("a")), Server(hostile)][..], &next()].concat(),
-            &[asked("a"), Finding::Missed],
+            &[
+                asked("a"),
+                Finding::Missed,
+                asked("select ?"),
+                rows(0),
+                rows(1),
+            ],
         );
     }
     let mut packet = startup();

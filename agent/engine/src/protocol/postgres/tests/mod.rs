@@ -1,6 +1,7 @@
 //! Sessions over bytes that servers and clients would send. What is captured in part is in `partial`.
 
 mod extended;
+mod gap;
 mod hostile;
 mod partial;
 mod recognise;

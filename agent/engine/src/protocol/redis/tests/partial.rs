@@ -347,3 +347,46 @@ fn open_operations_are_bounded() {
     assert_eq!(found.iter().filter(|f| **f == Finding::Missed).count(), 1);
     assert!(shapes(&found).len() < 5000);
 }
+
+#[test]
+fn after_a_gap_a_command_is_a_beginning() {
+    let ios = [
+        Write(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"),
+        Write(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"),
+        Read(b"$1\r\nv\r\n"),
+    ];
+    let mut session = Redis.session();
+    let mut found = Vec::new();
+    for io in ios {
+        feed(&mut *session, io, &mut found);
+    }
+    session.gap(&mut found);
+    let shape = &asked("GET ?");
+    let before = [shape, shape, &answered(0), &answered(0), &Finding::Missed];
+    assert!(found.iter().eq(before), "{found:?}");
+    // The rest of a value and of an answer, then a command and its answer.
+    found.clear();
+    for io in [
+        Write(b"rest of a value\r\n"),
+        Read(b"rest of one\r\n"),
+        Write(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"),
+        Read(b"$1\r\nv\r\n"),
+    ] {
+        feed(&mut *session, io, &mut found);
+    }
+    assert_eq!(found, [shape.clone(), answered(0)]);
+    // Within a command, and twice.
+    found.clear();
+    feed(&mut *session, Write(b"*2\r\n$3\r\nGE"), &mut found);
+    session.gap(&mut found);
+    session.gap(&mut found);
+    feed(&mut *session, Write(b"T\r\n$1\r\nk\r\n"), &mut found);
+    feed(
+        &mut *session,
+        Write(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"),
+        &mut found,
+    );
+    feed(&mut *session, Read(b"$1\r\nv\r\n"), &mut found);
+    let missed = Finding::Missed;
+    assert_eq!(found, [missed.clone(), missed, shape.clone(), answered(0)]);
+}
