@@ -13,6 +13,7 @@ mod losses;
 pub mod output;
 mod pipeline;
 mod protocol;
+mod recent;
 pub mod redact;
 mod routes;
 mod timeline;

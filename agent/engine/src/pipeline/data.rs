@@ -6,7 +6,7 @@ use crate::{
     decode::Data,
     losses::reason,
     output::{Command, Output},
-    timeline::servers::{Answer, Owner},
+    timeline::servers::{Answer, Owner, Server},
 };
 
 impl Engine {
@@ -27,7 +27,7 @@ impl Engine {
             request.servers.push(id);
         }
         let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
-        let (server, evicted) = self.servers.of(id, now_ns, address);
+        let (server, evicted) = self.servers.of(id, address);
         let outcome = if data.written {
             server.written(owner, data.chunk(), now_ns)
         } else {
@@ -44,8 +44,24 @@ impl Engine {
         for answer in &outcome.answers {
             self.answered(id, answer, now_ns);
         }
-        if evicted {
+        if let Some(server) = evicted {
             self.losses.add(reason::SERVERS_EVICTED, 1, raw.header.tgid);
+            self.forgotten(&server);
+        }
+    }
+
+    /// What was open on a connection that had to go is not counted any more.
+    fn forgotten(&mut self, server: &Server) {
+        let mut last = None;
+        for (connection, serial) in server.owners() {
+            if last.replace((connection, serial)) == Some((connection, serial)) {
+                continue;
+            }
+            if let Some(request) = self.connections.request_mut(connection)
+                && request.serial == serial
+            {
+                request.operations.mark_sampled();
+            }
         }
     }
 

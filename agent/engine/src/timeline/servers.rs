@@ -4,14 +4,14 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    hash::FastMap,
     protocol::{
         Recognised,
         client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session},
     },
+    recent::Recent,
 };
 
-/// Connections kept; the one that was silent for longest goes first.
+/// Connections kept; one that was silent for long goes first.
 const LIMIT: usize = 8_192;
 /// Operations open on one connection at the most.
 const OPEN: usize = 65_536;
@@ -68,7 +68,6 @@ pub(crate) struct Server {
     open: VecDeque<OpenOperation>,
     /// When the last answer was complete.
     answered_ns: u64,
-    used_ns: u64,
 }
 
 impl Server {
@@ -83,6 +82,11 @@ impl Server {
     /// When the last answer was complete.
     pub(crate) fn answered_ns(&self) -> u64 {
         self.answered_ns
+    }
+
+    /// Requests with open operations; one may come several times.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.open.iter().map(|open| open.owner)
     }
 
     /// Open operations of a request.
@@ -168,38 +172,35 @@ fn recognise(written: &[u8], tries: u8) -> Speech {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Servers {
-    map: FastMap<u64, Server>,
+    map: Recent<Server>,
+}
+
+impl Default for Servers {
+    fn default() -> Self {
+        Self {
+            map: Recent::new(LIMIT),
+        }
+    }
 }
 
 impl Servers {
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
-        self.map.get(&id)
+        self.map.get(id)
     }
 
-    /// The connection, made when it is new. Returns whether another had to go for it.
+    /// The connection, made when it is new; and another, when one had to go for it.
     pub(crate) fn of(
         &mut self,
         id: u64,
-        now_ns: u64,
         address: impl FnOnce() -> String,
-    ) -> (&mut Server, bool) {
-        let evicts = self.map.len() >= LIMIT && !self.map.contains_key(&id);
-        if evicts {
-            let oldest = self.map.iter().min_by_key(|(_, server)| server.used_ns);
-            if let Some(id) = oldest.map(|(id, _)| *id) {
-                self.map.remove(&id);
-            }
-        }
-        let server = self.map.entry(id).or_insert_with(|| Server {
+    ) -> (&mut Server, Option<Server>) {
+        self.map.entry(id, || Server {
             address: address().into(),
             speech: Speech::Unknown(0),
             open: VecDeque::new(),
             answered_ns: 0,
-            used_ns: now_ns,
-        });
-        server.used_ns = now_ns;
-        (server, evicts)
+        })
     }
 }
