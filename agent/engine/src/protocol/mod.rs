@@ -6,6 +6,8 @@
 pub(crate) mod authority;
 pub(crate) mod body;
 pub(crate) mod client;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod http;
 pub(crate) mod memcached;
 pub(crate) mod postgres;
