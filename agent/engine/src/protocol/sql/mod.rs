@@ -25,8 +25,18 @@ pub(crate) const STATEMENT_LIMIT: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
     kind: Kind,
-    /// A backslash in a plain string literal takes the next byte with it.
-    backslash: bool,
+    backslash: Backslash,
+}
+
+/// What a backslash in a plain string literal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backslash {
+    /// A character like others.
+    Plain,
+    /// It takes the next byte with it.
+    Escapes,
+    /// The server was not heard telling: a literal whose end depends on it is cut there.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +50,7 @@ impl Dialect {
     /// `"name"`, nested comments, `$tag$text$tag$`, `E'text'`.
     pub(crate) const POSTGRESQL: Self = Self {
         kind: Kind::PostgreSql,
-        backslash: false,
+        backslash: Backslash::Plain,
     };
     /// MySQL and MariaDB: `` `name` ``, `"text"`, `#` comments, backslashes, `/*!` code.
     #[cfg_attr(
@@ -52,7 +62,7 @@ impl Dialect {
     )]
     pub(crate) const MYSQL: Self = Self {
         kind: Kind::MySql,
-        backslash: true,
+        backslash: Backslash::Escapes,
     };
     /// `"name"`, `` `name` ``, `[name]`.
     #[cfg_attr(
@@ -64,13 +74,26 @@ impl Dialect {
     )]
     pub(crate) const SQLITE: Self = Self {
         kind: Kind::Sqlite,
-        backslash: false,
+        backslash: Backslash::Plain,
     };
 
     /// The same dialect where the server told otherwise about backslashes: PostgreSQL's
     /// `standard_conforming_strings = off`, MySQL's `NO_BACKSLASH_ESCAPES`.
     pub(crate) const fn with_backslash(self, backslash: bool) -> Self {
+        let backslash = if backslash {
+            Backslash::Escapes
+        } else {
+            Backslash::Plain
+        };
         Self { backslash, ..self }
+    }
+
+    /// The same dialect where the server told before anybody listened.
+    pub(crate) const fn with_unknown_backslash(self) -> Self {
+        Self {
+            backslash: Backslash::Unknown,
+            ..self
+        }
     }
 }
 

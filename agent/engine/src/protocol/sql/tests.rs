@@ -194,7 +194,7 @@ fn mysql() {
             ("select 2*/*c*/3", "select ?* ?"),
             (
                 "set @a = @@global.b, @'c' = 1",
-                "set @a = @@global.b, @? = ?",
+                "set @a = @@global.?, @? = ?",
             ),
             ("select _utf8'a', N'b', b'01'", "select _utf8?, ?, ?"),
         ],
@@ -373,13 +373,13 @@ fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
                 "/*+ SECRET */",
                 "/*!40101 a = 'SECRET' */",
             ]);
-            if dialect.backslash {
+            if dialect.backslash == Backslash::Escapes {
                 values.extend(["'\\'SECRET'", "\"\\\"SECRET\"", "'\\\\\\'SECRET'"]);
             }
         }
         Kind::Sqlite => values.extend(["x'SECRET'", "'\\''SECRET'"]),
     }
-    if dialect.backslash {
+    if dialect.backslash == Backslash::Escapes {
         values.push("'a\\'SECRET'");
     } else {
         values.push("'a\\' || 'SECRET'");
