@@ -18,6 +18,6 @@ pub mod redact;
 mod routes;
 mod timeline;
 
-pub use input::{Input, ProcessFact, Settings, WaitFact};
+pub use input::{Finding, Findings, Input, ProcessFact, Settings, WaitFact};
 pub use output::{Command, Event, EventKind, Output, Query};
 pub use pipeline::{Engine, RoutesView, Stats};

@@ -4,13 +4,15 @@ use super::Engine;
 use crate::{
     attribution::{operations::Done, waits},
     decode::Data,
+    input::Findings,
     losses::reason,
     output::{Command, Output},
     timeline::servers::{Answer, Owner, Server},
 };
 
 impl Engine {
-    pub(super) fn data(&mut self, data: &Data, out: &mut Vec<Output>) {
+    /// `findings`: what a recording tells of the bytes, which it left out.
+    pub(super) fn data(&mut self, data: &Data, findings: Option<Findings>, out: &mut Vec<Output>) {
         let raw = &data.raw;
         let (id, now_ns) = (raw.peer, raw.header.time_ns);
         let Some(request) = self.connections.request_mut(raw.connection) else {
@@ -28,10 +30,10 @@ impl Engine {
         }
         let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
         let (server, evicted) = self.servers.of(id, address);
-        let outcome = if data.written {
-            server.written(owner, data.chunk(), now_ns)
-        } else {
-            server.read(owner, data.chunk(), now_ns)
+        let outcome = match findings {
+            Some(findings) => server.told(owner, data.written, findings, now_ns),
+            None if data.written => server.written(owner, data.chunk(), now_ns),
+            None => server.read(owner, data.chunk(), now_ns),
         };
         if outcome.uninteresting {
             out.push(Output::Command(Command::IgnoreServer { id }));

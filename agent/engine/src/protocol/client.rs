@@ -7,6 +7,8 @@
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Recognised, memcached, postgres, redis};
 
 /// Protocols, in the order they are tried.
@@ -48,10 +50,13 @@ impl<'a> Chunk<'a> {
 }
 
 /// What a session found, in the order of the bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
-    /// The client asked for something: an operation begins. Literals are removed from the shape.
-    Asked { shape: String },
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finding {
+    /// The client asked for something: an operation begins.
+    Asked {
+        /// Literals are removed.
+        shape: String,
+    },
     /// The answer to the oldest open operation is complete.
     Answered {
         /// Rows, where the protocol tells; else 0.

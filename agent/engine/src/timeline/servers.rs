@@ -3,20 +3,18 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::speech::Speech;
+
 use crate::{
-    protocol::{
-        Recognised,
-        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session},
-    },
+    input::Findings,
+    protocol::client::{Chunk, Finding},
     recent::Recent,
 };
 
 /// Connections kept; one that was silent for long goes first.
-const LIMIT: usize = 8_192;
+pub(crate) const LIMIT: usize = 8_192;
 /// Operations open on one connection at the most.
 const OPEN: usize = 65_536;
-/// Writes that are looked at until a connection is given up as unknown.
-const TRIES: u8 = 4;
 
 /// Which request asked: its connection and its serial number.
 pub(crate) type Owner = (u64, u64);
@@ -51,15 +49,6 @@ pub(crate) struct Outcome {
     pub(crate) uninteresting: bool,
 }
 
-#[derive(Debug)]
-enum Speech {
-    /// Not known yet, after so many writes.
-    Unknown(u8),
-    Known(&'static dyn ClientProtocol, Box<dyn Session>),
-    /// Nothing that is understood.
-    Ignored,
-}
-
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -73,10 +62,7 @@ pub(crate) struct Server {
 impl Server {
     /// Name of what is spoken.
     pub(crate) fn protocol(&self) -> Option<&'static str> {
-        match &self.speech {
-            Speech::Known(protocol, _) => Some(protocol.name()),
-            _ => None,
-        }
+        self.speech.protocol()
     }
 
     /// When the last answer was complete.
@@ -96,33 +82,57 @@ impl Server {
 
     /// The request wrote.
     pub(crate) fn written(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
-        let mut outcome = Outcome::default();
-        if let Speech::Unknown(tries) = self.speech {
-            self.speech = recognise(chunk.front, tries);
-            outcome.uninteresting = matches!(self.speech, Speech::Ignored);
-        }
         let mut found = Vec::new();
-        if let Speech::Known(_, session) = &mut self.speech {
-            session.written(chunk, &mut found);
-        }
+        let mut outcome = Outcome {
+            uninteresting: self.speech.written(chunk, &mut found),
+            ..Outcome::default()
+        };
         self.take(found, owner, now_ns, &mut outcome);
         outcome
     }
 
     /// The request read.
     pub(crate) fn read(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
+        self.first_byte(now_ns);
         let mut outcome = Outcome::default();
         let mut found = Vec::new();
+        self.speech.read(chunk, &mut found);
+        self.take(found, owner, now_ns, &mut outcome);
+        outcome
+    }
+
+    /// The request wrote or read, and a recording tells what was found in that.
+    pub(crate) fn told(
+        &mut self,
+        owner: Owner,
+        written: bool,
+        findings: Findings,
+        now_ns: u64,
+    ) -> Outcome {
+        if !written {
+            self.first_byte(now_ns);
+        }
+        let mut outcome = Outcome {
+            uninteresting: findings.uninteresting,
+            ..Outcome::default()
+        };
+        if findings.uninteresting {
+            self.speech = Speech::Ignored;
+        }
+        if findings.found.is_empty() || self.speech.tell(&findings.protocol) {
+            self.take(findings.found, owner, now_ns, &mut outcome);
+        } else {
+            outcome.missed = true;
+        }
+        outcome
+    }
+
+    fn first_byte(&mut self, now_ns: u64) {
         if let Some(first) = self.open.front_mut()
             && first.first_byte_ns == 0
         {
             first.first_byte_ns = now_ns;
         }
-        if let Speech::Known(_, session) = &mut self.speech {
-            session.read(chunk, &mut found);
-        }
-        self.take(found, owner, now_ns, &mut outcome);
-        outcome
     }
 
     fn take(&mut self, found: Vec<Finding>, owner: Owner, now_ns: u64, outcome: &mut Outcome) {
@@ -158,19 +168,6 @@ impl Server {
     }
 }
 
-fn recognise(written: &[u8], tries: u8) -> Speech {
-    for protocol in CLIENT_PROTOCOLS {
-        if protocol.recognise(written) == Recognised::Yes {
-            return Speech::Known(*protocol, protocol.session());
-        }
-    }
-    if tries + 1 >= TRIES {
-        Speech::Ignored
-    } else {
-        Speech::Unknown(tries + 1)
-    }
-}
-
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Servers {
@@ -198,7 +195,7 @@ impl Servers {
     ) -> (&mut Server, Option<Server>) {
         self.map.entry(id, || Server {
             address: address().into(),
-            speech: Speech::Unknown(0),
+            speech: Speech::new(),
             open: VecDeque::new(),
             answered_ns: 0,
         })
