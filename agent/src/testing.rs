@@ -14,7 +14,8 @@ use whyslow_abi::{
     descriptor::IoKind,
     plain_bytes, read_plain,
     record::{
-        BeginRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord, RecordHeader, RecordKind,
+        BeginRecord, DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind,
+        LifecycleRecord, RecordHeader, RecordKind,
     },
     syscall::SyscallClass,
     totals::Totals,
@@ -250,6 +251,20 @@ impl SimWorker {
         state.captured_out = u32::try_from(response.len()).unwrap();
         state.response[..response.len()].copy_from_slice(response.as_bytes());
         state.totals = self.totals;
+        Input::Record(plain_bytes(&record).to_vec())
+    }
+
+    /// Exchanges bytes with a server.
+    pub(crate) fn exchange(&mut self, written: bool, bytes: &[u8]) -> Input {
+        let mut record: DataRecord = zeroed();
+        record.header = self.header(RecordKind::Data);
+        record.peer = 4711;
+        record.connection = u64::from(self.tid);
+        record.request = self.request;
+        record.flags = u32::from(written) * DATA_WRITTEN;
+        record.len = u32::try_from(bytes.len()).unwrap();
+        record.front_len = record.len;
+        record.front[..bytes.len()].copy_from_slice(bytes);
         Input::Record(plain_bytes(&record).to_vec())
     }
 
