@@ -65,8 +65,8 @@ pub enum Input {
 pub struct Findings {
     /// Name of the protocol; empty: not known.
     pub protocol: String,
-    /// In the order of the bytes.
-    pub found: Vec<Finding>,
+    /// In the order of the bytes, equal ones in a row together: how many, and which.
+    pub found: Vec<(u32, Finding)>,
     /// The connection is given up: nothing on it is understood.
     pub uninteresting: bool,
 }

@@ -21,6 +21,9 @@ pub(crate) const SHAPE_LIMIT: usize = 512;
 #[cfg(test)]
 pub(crate) const ERROR_LIMIT: usize = 64;
 
+/// Operations of one session that are open at a time; more of them were not heard of.
+pub(crate) const OPEN_LIMIT: u64 = 1 << 17;
+
 /// Bytes that one system call moved. A front part was captured, and sometimes the end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Chunk<'a> {

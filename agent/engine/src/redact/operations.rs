@@ -5,7 +5,7 @@
 
 use crate::{
     decode::{self, Record},
-    input::Findings,
+    input::{Finding, Findings},
     recent::Recent,
     timeline::{servers, speech::Speech},
 };
@@ -40,8 +40,20 @@ impl Conversations {
         };
         Some(Findings {
             protocol: speech.protocol().unwrap_or_default().to_owned(),
-            found,
+            found: runs(found),
             uninteresting,
         })
     }
+}
+
+/// One read may answer a hundred thousand operations in the same way.
+fn runs(found: Vec<Finding>) -> Vec<(u32, Finding)> {
+    let mut runs: Vec<(u32, Finding)> = Vec::new();
+    for finding in found {
+        match runs.last_mut() {
+            Some((count, last)) if *last == finding => *count += 1,
+            _ => runs.push((1, finding)),
+        }
+    }
+    runs
 }

@@ -7,14 +7,14 @@ use super::speech::Speech;
 
 use crate::{
     input::Findings,
-    protocol::client::{Chunk, Finding},
+    protocol::client::{Chunk, Finding, OPEN_LIMIT},
     recent::Recent,
 };
 
 /// Connections kept; one that was silent for long goes first.
 pub(crate) const LIMIT: usize = 8_192;
 /// Operations open on one connection at the most.
-const OPEN: usize = 65_536;
+const OPEN: usize = OPEN_LIMIT as usize;
 
 /// Which request asked: its connection and its serial number.
 pub(crate) type Owner = (u64, u64);
@@ -120,7 +120,11 @@ impl Server {
             self.speech = Speech::Ignored;
         }
         if findings.found.is_empty() || self.speech.tell(&findings.protocol) {
-            self.take(findings.found, owner, now_ns, &mut outcome);
+            let repeated = |(count, finding): (u32, Finding)| {
+                std::iter::repeat_n(finding, (count as usize).min(OPEN))
+            };
+            let found = findings.found.into_iter().flat_map(repeated);
+            self.take(found, owner, now_ns, &mut outcome);
         } else {
             outcome.missed = true;
         }
@@ -135,7 +139,13 @@ impl Server {
         }
     }
 
-    fn take(&mut self, found: Vec<Finding>, owner: Owner, now_ns: u64, outcome: &mut Outcome) {
+    fn take(
+        &mut self,
+        found: impl IntoIterator<Item = Finding>,
+        owner: Owner,
+        now_ns: u64,
+        outcome: &mut Outcome,
+    ) {
         for finding in found {
             match finding {
                 Finding::Asked { shape } if self.open.len() < OPEN => {

@@ -6,6 +6,7 @@
 //! as a conversation; as a file in the corpus it is tried in every run from then on.
 
 mod corpus;
+mod hostile;
 mod mutate;
 mod requests;
 mod sessions;

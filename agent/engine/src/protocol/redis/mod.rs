@@ -223,8 +223,7 @@ impl RedisSession {
     fn command(&mut self, command: command::Found, found: &mut Vec<Finding>) {
         match command {
             command::Found::Command { shape, meaning } => {
-                found.push(Finding::Asked { shape });
-                self.asked(meaning, found);
+                self.asked(shape, meaning, found);
             }
             command::Found::Lost { certain: true } => self.missed(found),
             command::Found::Lost { certain: false } => self.doubt = true,
@@ -232,7 +231,8 @@ impl RedisSession {
         }
     }
 
-    fn asked(&mut self, meaning: Meaning, found: &mut Vec<Finding>) {
+    fn asked(&mut self, shape: String, meaning: Meaning, found: &mut Vec<Finding>) {
+        let asked = Finding::Asked { shape };
         let silent = self.hearing != Hearing::On;
         if self.hearing == Hearing::SkipNext {
             self.hearing = Hearing::On;
@@ -253,6 +253,7 @@ impl RedisSession {
                 Expect::Silence
             }
             Meaning::Replication => {
+                found.push(asked);
                 self.stop(found);
                 return;
             }
@@ -260,8 +261,10 @@ impl RedisSession {
             Meaning::Answered(expect) => expect,
         };
         if !self.open.push(expect) {
-            self.stop(found);
+            // Too many are open: whose answers come is not followed.
+            return self.gap(found);
         }
+        found.push(asked);
         self.settle(found);
     }
 
