@@ -23,7 +23,8 @@ pub(crate) type Owner = (u64, u64);
 #[derive(Clone, Debug)]
 pub(crate) struct OpenOperation {
     pub(crate) owner: Owner,
-    pub(crate) shape: String,
+    /// Shared with the one before it, where that is the same: there may be many.
+    pub(crate) shape: Arc<str>,
     pub(crate) asked_ns: u64,
     /// First read after it was asked; 0: none.
     pub(crate) first_byte_ns: u64,
@@ -149,6 +150,8 @@ impl Server {
         for finding in found {
             match finding {
                 Finding::Asked { shape } if self.open.len() < OPEN => {
+                    let same = self.open.back().filter(|last| *last.shape == *shape);
+                    let shape = same.map_or_else(|| shape.into(), |last| Arc::clone(&last.shape));
                     self.open.push_back(OpenOperation {
                         owner,
                         shape,

@@ -1,6 +1,6 @@
 //! Peers that do not play along, on every protocol: what a session tells, and what it keeps.
 
-use super::super::client::{CLIENT_PROTOCOLS, Chunk, Finding, OPEN_LIMIT, Session};
+use super::super::client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, OPEN_LIMIT};
 use super::{Step, corpus::conversations};
 
 fn whole(bytes: &[u8]) -> Chunk<'_> {
@@ -22,41 +22,42 @@ fn count(found: &[Finding], open: &mut u64, missed: &mut bool) {
     }
 }
 
+/// The write with the most operations, and how many those are.
+fn busiest(protocol: &dyn ClientProtocol, steps: &[Step]) -> (Vec<u8>, u64) {
+    let mut busiest = (Vec::new(), 0);
+    let mut session = protocol.session();
+    for step in steps {
+        let mut found = Vec::new();
+        match step {
+            Step::Written(bytes) => session.written(whole(bytes), &mut found),
+            Step::Read(bytes) => session.read(whole(bytes), &mut found),
+            Step::Gap => session.gap(&mut found),
+        }
+        let asks = found.iter().filter(|f| matches!(f, Finding::Asked { .. }));
+        let asks = asks.count() as u64;
+        if let Step::Written(bytes) = step
+            && asks > busiest.1
+        {
+            busiest = (bytes.clone(), asks);
+        }
+    }
+    busiest
+}
+
 /// More operations than are followed, that nobody answers: those that are open are bounded, and so is what is kept of them;
 /// that some are not followed is told, and afterwards all that is open is what the session says.
 #[test]
 fn operations_that_are_never_answered() {
     for protocol in CLIENT_PROTOCOLS {
         for (name, steps) in conversations(protocol.name()) {
-            // The write with the most operations for its length.
-            let mut best: Option<(Vec<u8>, u64)> = None;
-            let mut session = protocol.session();
-            for step in &steps {
-                let mut found = Vec::new();
-                match step {
-                    Step::Written(bytes) => session.written(whole(bytes), &mut found),
-                    Step::Read(bytes) => session.read(whole(bytes), &mut found),
-                    Step::Gap => session.gap(&mut found),
-                }
-                let asks = found
-                    .iter()
-                    .filter(|f| matches!(f, Finding::Asked { .. }))
-                    .count();
-                let asks = asks as u64;
-                if let Step::Written(bytes) = step
-                    && best.as_ref().is_none_or(|(_, most)| asks > *most)
-                {
-                    best = Some((bytes.clone(), asks));
-                }
-            }
-            let (write, asks) = best.expect("something was written");
+            let (write, asks) = busiest(*protocol, &steps);
             let mut session = protocol.session();
             let (mut open, mut missed, mut most) = (0, false, 0);
             let mut found = Vec::new();
             let (mut kept, mut silent) = (0, false);
             let mut total = 0;
             while total < 3 * OPEN_LIMIT / 2 {
-                total += asks.max(1);
+                total += asks;
                 let info =
                     allocation_counter::measure(|| session.written(whole(&write), &mut found));
                 kept += info.bytes_current;

@@ -9,6 +9,7 @@ mod corpus;
 mod hostile;
 mod mutate;
 mod requests;
+mod secrets;
 mod sessions;
 mod sql;
 

@@ -9,6 +9,7 @@
 //! Keys, values and other arguments are passed over, not kept.
 
 mod command;
+mod names;
 mod open;
 mod reply;
 mod shape;

@@ -10,6 +10,8 @@
 //! `VALUES` become one `VALUES (...)`. A shape that is not the whole statement ends in `...`.
 
 mod lexer;
+#[cfg(test)]
+mod secrets;
 mod shaper;
 #[cfg(test)]
 mod tests;

@@ -81,6 +81,7 @@ impl Setting {
     fn after(self, token: Token<'_>) -> Self {
         let is = |names: &[&str]| matches!(token, Token::Word(word) if is_one(word, names));
         match self {
+            _ if token == Token::Other(b";") => Self::Start,
             Self::Start if is(&["set", "pragma"]) => Self::Name,
             Self::Start if is(&["alter"]) => Self::Alter,
             Self::Alter if is(&["system", "role", "user", "database"]) => Self::AlterThing,
