@@ -1,6 +1,6 @@
 //! Peers that do not play along, on every protocol: what a session tells, and what it keeps.
 
-use super::super::client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, OPEN_LIMIT};
+use super::super::client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, OPEN_LIMIT, Session};
 use super::{Step, corpus::conversations};
 
 fn whole(bytes: &[u8]) -> Chunk<'_> {
@@ -51,6 +51,7 @@ fn operations_that_are_never_answered() {
     for protocol in CLIENT_PROTOCOLS {
         for (name, steps) in conversations(protocol.name()) {
             let (write, asks) = busiest(*protocol, &steps);
+            assert!(asks > 0, "{name}: nothing was asked for");
             let mut session = protocol.session();
             let (mut open, mut missed, mut most) = (0, false, 0);
             let mut found = Vec::new();
@@ -90,5 +91,50 @@ fn operations_that_are_never_answered() {
                 "{name}: what is open to others is not to the session"
             );
         }
+    }
+}
+
+/// A length of half a gibibyte wherever a message may have one, and then bytes without end: they are passed
+/// over, not kept.
+#[test]
+fn bytes_without_end() {
+    let filler = vec![b'x'; 64 << 10];
+    for protocol in CLIENT_PROTOCOLS {
+        let (name, steps) = conversations(protocol.name()).swap_remove(0);
+        for (at, step) in steps.iter().enumerate().take(4) {
+            let (Step::Written(bytes) | Step::Read(bytes)) = step else {
+                continue;
+            };
+            for cut in 0..bytes.len().min(10) {
+                for length in [&(1_u32 << 29).to_be_bytes()[..], b"536870000\r\n"] {
+                    let front = [&bytes[..cut], length].concat();
+                    let parts = std::iter::once(&front).chain(std::iter::repeat_n(&filler, 20));
+                    let info = allocation_counter::measure(|| {
+                        let mut session = protocol.session();
+                        for before in &steps[..at] {
+                            feed(&mut *session, before, None);
+                        }
+                        for part in parts {
+                            feed(&mut *session, step, Some(part));
+                        }
+                    });
+                    let most = info.bytes_max;
+                    assert!(
+                        most < 1 << 20,
+                        "{name}: {most} bytes, transfer {at} cut at {cut}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Has a session see a step, or other bytes that go the same way; what it finds is dropped.
+fn feed(session: &mut dyn Session, step: &Step, bytes: Option<&[u8]>) {
+    let mut found = Vec::new();
+    match step {
+        Step::Written(own) => session.written(whole(bytes.unwrap_or(own)), &mut found),
+        Step::Read(own) => session.read(whole(bytes.unwrap_or(own)), &mut found),
+        Step::Gap => session.gap(&mut found),
     }
 }
