@@ -72,6 +72,11 @@ pub struct Config {
     pub ring_bytes: Option<u32>,
     /// Read what requests ask of PostgreSQL, Redis and memcached.
     pub operations: Option<bool>,
+    /// Operations of one shape in one request from which on it is told as repeated.
+    pub repeated: Option<u64>,
+    /// Keep literals, keys and arguments in the shapes of operations.
+    #[serde(alias = "show-literals")]
+    pub show_literals: Option<bool>,
     /// Shortest wait kept with a request: "1ms".
     #[serde(alias = "wait-floor")]
     pub wait_floor: Option<String>,
@@ -167,6 +172,9 @@ mod tests {
             max_threads = 30
             max_connections = 40
             ring_bytes = 4096
+            operations = true
+            repeated = 20
+            show_literals = true
             wait_floor = "2ms"
             "#,
         )
@@ -174,6 +182,11 @@ mod tests {
         assert_eq!(config.port, [8000]);
         assert_eq!(config.socket_group.as_deref(), Some("adm"));
         assert_eq!(config.show_query, Some(true));
+        assert_eq!(config.operations, Some(true));
+        assert_eq!(
+            (config.repeated, config.show_literals),
+            (Some(20), Some(true))
+        );
         assert_eq!(config.listen.unwrap().port(), 7878);
     }
 
@@ -192,6 +205,9 @@ mod tests {
             max_threads = 30
             max_connections = 40
             ring_bytes = 4096
+            operations = true
+            repeated = 20
+            show_literals = true
             wait_floor = "2ms"
         "#;
         let config = parse(text).unwrap();

@@ -408,6 +408,11 @@ impl Pipeline {
                 let value = self.engine.routes(now_ns, window_s);
                 let _ = reply.send(At { now_ns, value });
             }
+            Control::Shapes { window_s, reply } => {
+                let now_ns = self.source.monotonic_ns();
+                let value = self.engine.shapes(now_ns, window_s);
+                let _ = reply.send(At { now_ns, value });
+            }
             Control::Workers { reply } => {
                 let threads = self.engine.worker_threads();
                 self.sample(&threads, Depth::Wait)?;
@@ -459,6 +464,7 @@ impl Pipeline {
             requests_finished: stats.requests_finished,
             requests_in_flight: stats.in_flight,
             replay: self.source.is_replay(),
+            operations: stats.operations || self.source.reads_operations(),
         }
     }
 

@@ -254,16 +254,36 @@ impl SimWorker {
         Input::Record(plain_bytes(&record).to_vec())
     }
 
+    /// Asks a Redis server for `command`, and gets `OK` after `ns`: the two records.
+    pub(crate) fn ask(&mut self, command: &str, ns: u64) -> [Input; 2] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let mut asked = format!("*{}\r\n", words.len());
+        for word in words {
+            asked += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        let written = self.exchanged(asked.as_bytes(), DATA_WRITTEN);
+        self.now_ns += ns;
+        self.totals.ns[Account::NetUpstream as usize] += ns;
+        [written, self.exchanged(b"+OK\r\n", 0)]
+    }
+
     /// Exchanges bytes with a server.
     pub(crate) fn exchange(&mut self, written: bool, bytes: &[u8]) -> Input {
+        self.exchanged(bytes, u32::from(written) * DATA_WRITTEN)
+    }
+
+    fn exchanged(&mut self, bytes: &[u8], flags: u32) -> Input {
         let mut record: DataRecord = zeroed();
-        record.header = self.header(RecordKind::Data);
-        record.peer = 4711;
-        record.connection = u64::from(self.tid);
-        record.request = self.request;
-        record.flags = u32::from(written) * DATA_WRITTEN;
-        record.len = u32::try_from(bytes.len()).unwrap();
-        record.front_len = record.len;
+        record.head.header = self.header(RecordKind::Data);
+        record.head.peer = 1_000_000 + u64::from(self.tid);
+        record.head.connection = u64::from(self.tid);
+        record.head.request = self.request;
+        record.head.flags = flags;
+        record.head.len = u32::try_from(bytes.len()).unwrap();
+        record.head.front_len = record.head.len;
+        record.family = u16::try_from(libc::AF_INET).unwrap();
+        record.port_be = 6379_u16.to_be();
+        record.address[..4].copy_from_slice(&[127, 0, 0, 1]);
         record.front[..bytes.len()].copy_from_slice(bytes);
         Input::Record(plain_bytes(&record).to_vec())
     }

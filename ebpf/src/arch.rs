@@ -21,6 +21,8 @@ mod imp {
     pub const RECVMMSG: i32 = 299;
     /// Number of `sendmmsg`: counts messages.
     pub const SENDMMSG: i32 = 307;
+    /// Number of `sendto`.
+    pub const SENDTO: i32 = 44;
     /// Number of `waitid`.
     pub const WAITID: i32 = 247;
 
@@ -65,6 +67,13 @@ mod imp {
             // SAFETY: as above.
             unsafe { (*self.0).r10 }
         }
+
+        /// Fifth argument.
+        #[inline(always)]
+        pub fn arg4(self) -> u64 {
+            // SAFETY: as above.
+            unsafe { (*self.0).r8 }
+        }
     }
 }
 
@@ -83,6 +92,8 @@ mod imp {
     pub const RECVMMSG: i32 = 243;
     /// Number of `sendmmsg`.
     pub const SENDMMSG: i32 = 269;
+    /// Number of `sendto`.
+    pub const SENDTO: i32 = 206;
     /// Number of `waitid`.
     pub const WAITID: i32 = 95;
 
@@ -133,6 +144,12 @@ mod imp {
         #[inline(always)]
         pub fn arg3(self) -> u64 {
             self.word(24)
+        }
+
+        /// Fifth argument.
+        #[inline(always)]
+        pub fn arg4(self) -> u64 {
+            self.word(32)
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     arch::{SYSCALLS, SyscallRegisters, WAITID, opens},
     descriptor::{self, AF_INET, AF_INET6, AF_UNIX, Descriptor},
     kernel::*,
-    ledger,
+    ledger, names,
     payload::read_user,
 };
 
@@ -116,7 +116,12 @@ pub fn settle(
     result: i64,
     walked: &mut Descriptor,
 ) {
-    let cause = cause(slot, kind, registers, result, walked);
+    let mut cause = cause(slot, kind, registers, result, walked);
+    if cause.account as u8 == Account::NetUpstream as u8
+        && names::is_resolver(walked, slot.name_socket) != 0
+    {
+        cause.account = Account::NetDns;
+    }
     let ns = slot.pending_ns;
     ledger::add_any(slot, cause.account as u8, ns, slot.pending_count);
     if ns >= WAIT_FLOOR_NS.load() {

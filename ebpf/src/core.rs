@@ -12,6 +12,8 @@ mod frame;
 mod kernel;
 mod ledger;
 mod maps;
+mod names;
+mod parts;
 mod payload;
 mod probes;
 mod thread;

@@ -1,9 +1,11 @@
-//! What a thread with an open request exchanges with the servers that its process connected to: the
-//! first and last bytes of each transfer, for user space to read operations from.
+//! What a thread exchanges with the servers that its process connected to: the first and last bytes of each
+//! transfer, for user space to read operations from.
 
 use whyslow_abi::{
+    connection::{SERVER_GAP, SERVER_IGNORED},
     record::{
-        DATA_FRONT, DATA_PIECES, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataRecord, RecordKind,
+        DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN,
+        DataHead, DataRecord, RecordKind, ShortDataRecord,
     },
     thread::{ASKED, ThreadSlot},
 };
@@ -12,7 +14,7 @@ use crate::{
     descriptor::{AF_INET, AF_INET6, AF_UNIX},
     emit::{self, SUBMIT},
     kernel::*,
-    maps::UNINTERESTING,
+    maps::SERVERS,
     payload::copy_user,
 };
 
@@ -39,6 +41,17 @@ pub struct Exchange {
     pub writes: u32,
 }
 
+/// The thread wrote to a server or read from it: a read after a write ends a round trip.
+#[inline(always)]
+pub fn count_round_trip(slot: &mut ThreadSlot, writes: bool) {
+    if writes {
+        slot.flags |= ASKED;
+    } else if slot.flags & ASKED != 0 {
+        slot.flags &= !ASKED;
+        slot.totals.round_trips = slot.totals.round_trips.wrapping_add(1);
+    }
+}
+
 /// A transfer with a server returned with more than nothing. A function of its own for the verifier too,
 /// which looks at it once and not on each way that leads here. Returns 0.
 #[unsafe(no_mangle)]
@@ -55,22 +68,14 @@ pub extern "C" fn exchange_data(slot: *mut ThreadSlot, exchange: *const Exchange
 
 #[inline(always)]
 fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
-    let writes = exchange.writes != 0;
-    if writes {
-        slot.flags |= ASKED;
-    } else if slot.flags & ASKED != 0 {
-        slot.flags &= !ASKED;
-        slot.totals.round_trips = slot.totals.round_trips.wrapping_add(1);
-    }
-    if slot.data_budget == 0 {
-        return;
-    }
     let peer = probe::<u64>(exchange.inode, OFF_INODE_INO.load());
-    // SAFETY: only whether it is there matters.
-    if unsafe { UNINTERESTING.get(peer) }.is_some() {
+    let Some(state) = server(peer) else {
+        return;
+    };
+    if *state & SERVER_IGNORED != 0 {
         return;
     }
-    let pieces = if writes { DATA_PIECES } else { 1 };
+    let pieces = if exchange.writes != 0 { DATA_PIECES } else { 1 };
     let mut at = 0u64;
     let mut count = 0;
     while count < DATA_PIECES {
@@ -82,61 +87,152 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
             0
         };
         let last = count >= pieces || left <= DATA_FRONT as u64 || captured <= DATA_FRONT as u64;
-        let stands_for = if last { left } else { DATA_FRONT as u64 };
-        ship(slot, exchange, peer, (at, captured, stands_for));
-        if last || slot.data_budget == 0 {
+        let piece = Piece {
+            peer,
+            at,
+            captured,
+            stands_for: if last { left } else { DATA_FRONT as u64 },
+            gap: u64::from(*state & SERVER_GAP),
+        };
+        if slot.data_budget == 0 || ship_piece(slot, exchange, &raw const piece) == 0 {
+            *state |= SERVER_GAP;
+            return;
+        }
+        *state &= !SERVER_GAP;
+        if last {
             return;
         }
         at += DATA_FRONT as u64;
     }
 }
 
-/// `(at, captured, stands_for)`: offset in the transfer, bytes that are there in one piece, bytes that the
-/// record stands for.
+/// What is known of the connection. One that is new may have been spoken on before it was watched.
 #[inline(always)]
-fn ship(
-    slot: &mut ThreadSlot,
-    exchange: &Exchange,
+fn server(peer: u64) -> Option<&'static mut u32> {
+    if SERVERS.get_ptr_mut(peer).is_none() {
+        let _ = SERVERS.insert(peer, SERVER_GAP, 0);
+    }
+    // SAFETY: values of a least-recently-used map may be used anew while they are looked at: then a bit of
+    // another connection is wrong, which a gap too many or too few is.
+    unsafe { SERVERS.get_ptr_mut(peer)?.as_mut() }
+}
+
+/// A part of a transfer.
+#[repr(C)]
+pub struct Piece {
+    /// Inode number of the connection.
     peer: u64,
-    (at, captured, stands_for): (u64, u64, u64),
-) {
-    slot.data_budget -= 1;
+    /// Offset in the transfer.
+    at: u64,
+    /// Bytes from there on that lie in one piece.
+    captured: u64,
+    /// Bytes that the record stands for.
+    stands_for: u64,
+    /// Not 0: bytes before it were not shipped.
+    gap: u64,
+}
+
+/// Ships a part; returns 1 when there was room. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ship_piece(
+    slot: *mut ThreadSlot,
+    exchange: *const Exchange,
+    piece: *const Piece,
+) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let (Some(slot), Some(exchange), Some(piece)) =
+        (unsafe { (slot.as_mut(), exchange.as_ref(), piece.as_ref()) })
+    else {
+        return 0;
+    };
+    i32::from(ship(slot, exchange, piece))
+}
+
+#[inline(always)]
+fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
+    slot.data_budget = slot.data_budget.wrapping_sub(1);
+    let gap = piece.gap;
     let sequence = emit::next_sequence(slot);
+    if gap == 0 && piece.stands_for <= DATA_SHORT as u64 && piece.captured >= piece.stands_for {
+        let Some(mut entry) = emit::reserve::<ShortDataRecord>() else {
+            return false;
+        };
+        let record = entry.as_mut_ptr();
+        // SAFETY: the entry is room for one record.
+        unsafe {
+            fill_head(
+                &raw mut (*record).head,
+                slot,
+                exchange,
+                piece,
+                (sequence, 0),
+            );
+            (*record).head.header.kind = RecordKind::ShortData as u32;
+            let start = exchange.start + piece.at;
+            (*record).head.front_len = copy_user(&raw mut (*record).front, start, piece.stands_for);
+        }
+        entry.submit(SUBMIT);
+        return true;
+    }
     let Some(mut entry) = emit::reserve::<DataRecord>() else {
-        return;
+        return false;
     };
     let record = entry.as_mut_ptr();
-    let spent = if slot.data_budget == 0 { DATA_SPENT } else { 0 };
     // SAFETY: the entry is room for one record.
     unsafe {
-        emit::fill_header(
-            &raw mut (*record).header,
-            RecordKind::Data,
+        let flags = if gap == 0 { 0 } else { DATA_GAP };
+        fill_head(
+            &raw mut (*record).head,
             slot,
-            sequence,
-            exchange.now,
+            exchange,
+            piece,
+            (sequence, flags),
         );
-        (*record).peer = peer;
-        (*record).connection = slot.connection;
-        (*record).request = slot.request;
-        (*record).flags = spent
-            | if exchange.writes != 0 {
-                DATA_WRITTEN
-            } else {
-                0
-            };
-        (*record).len = stands_for as u32;
-        let front_len = copy_user(&raw mut (*record).front, exchange.start + at, captured);
-        (*record).front_len = front_len;
+        fill_server(record, exchange);
+        let start = exchange.start + piece.at;
+        let front_len = copy_user(&raw mut (*record).front, start, piece.captured);
+        (*record).head.front_len = front_len;
         (*record).tail_len = 0;
-        let end = exchange.end;
-        if end != 0 && stands_for > u64::from(front_len) && stands_for >= DATA_TAIL as u64 {
-            let from = end - DATA_TAIL as u64;
+        let stands_for = piece.stands_for;
+        if exchange.end != 0 && stands_for > u64::from(front_len) && stands_for >= DATA_TAIL as u64
+        {
+            let from = exchange.end - DATA_TAIL as u64;
             (*record).tail_len = copy_user(&raw mut (*record).tail, from, DATA_TAIL as u64);
         }
-        fill_server(record, exchange);
     }
     entry.submit(SUBMIT);
+    true
+}
+
+/// `(sequence, flags)`: number of the record, bits beside those that are known here.
+///
+/// # Safety
+/// `head` must be room for a head.
+#[inline(always)]
+unsafe fn fill_head(
+    head: *mut DataHead,
+    slot: &ThreadSlot,
+    exchange: &Exchange,
+    piece: &Piece,
+    (sequence, flags): (u32, u32),
+) {
+    let spent = if slot.data_budget == 0 { DATA_SPENT } else { 0 };
+    let written = if exchange.writes == 0 {
+        0
+    } else {
+        DATA_WRITTEN
+    };
+    // SAFETY: by the contract.
+    unsafe {
+        let header = &raw mut (*head).header;
+        emit::fill_header(header, RecordKind::Data, slot, sequence, exchange.now);
+        (*head).peer = piece.peer;
+        (*head).connection = slot.connection;
+        (*head).request = slot.request;
+        (*head).flags = flags | spent | written;
+        (*head).len = piece.stands_for as u32;
+    }
 }
 
 /// # Safety
@@ -165,8 +261,8 @@ unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
             }
             _ => {}
         }
-        (*record).name = [0; whyslow_abi::wait::WAIT_NAME];
         if family == AF_UNIX {
+            (*record).name = [0; whyslow_abi::wait::WAIT_NAME];
             let server = probe::<u64>(sock, OFF_UNIX_PEER.load());
             let bound = probe::<u64>(server, OFF_UNIX_ADDR.load());
             if bound != 0 {

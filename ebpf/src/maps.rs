@@ -44,11 +44,10 @@ pub static CONNECTIONS: HashMap<
 #[btf_map]
 pub static STRANGERS: LruHashMap<u64, u8, { settings::STRANGERS as usize }> = LruHashMap::new();
 
-/// Connections to servers whose bytes user space has no use for, by the inode number of their socket. The
-/// agent fills it, the kernel drops the oldest.
+/// Connections to servers, by the inode number of their socket: bits of `whyslow_abi::connection`. The kernel
+/// drops the oldest.
 #[btf_map]
-pub static UNINTERESTING: LruHashMap<u64, u8, { settings::UNINTERESTING as usize }> =
-    LruHashMap::new();
+pub static SERVERS: LruHashMap<u64, u32, { settings::SERVERS as usize }> = LruHashMap::new();
 
 /// (process id << 32 | descriptor) -> the socket, for `close`, whose descriptor
 /// is gone when it returns.

@@ -2,6 +2,7 @@
 
 use whyslow_abi::{
     loss::LossReason,
+    record::DATA_BETWEEN,
     settings::MARKS_PER_ENTRY,
     thread::{MARK_CANDIDATE, MARK_NONE, MARK_SLOTS, ThreadLink, ThreadSlot, ThreadState},
 };
@@ -231,6 +232,7 @@ pub fn watch(task: *const Task, line: Line, state: ThreadState, now: u64) -> Opt
     slot.since_ns = now;
     slot.selected_fd = -1;
     slot.syscall = -1;
+    slot.data_budget = DATA_BETWEEN;
     write_end(slot);
     if !set(task, line, index as u16 + MARK_SLOTS) {
         release(index);

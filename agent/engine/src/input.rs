@@ -65,6 +65,8 @@ pub enum Input {
 pub struct Findings {
     /// Name of the protocol; empty: not known.
     pub protocol: String,
+    /// What bytes before these, that were not seen, put an end to.
+    pub gap: Vec<(u32, Finding)>,
     /// In the order of the bytes, equal ones in a row together: how many, and which.
     pub found: Vec<(u32, Finding)>,
     /// The connection is given up: nothing on it is understood.
@@ -93,6 +95,9 @@ pub struct WaitFact {
     pub target: crate::output::Target,
 }
 
+/// A shape asked for at least this often in one request is repeated, unless configured.
+const REPEATED: u64 = 10;
+
 /// How the engine is set up. Part of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -104,6 +109,10 @@ pub struct Settings {
     pub start_unix_ns: u64,
     /// Keep query values in targets.
     pub show_query: bool,
+    /// Keep literals, keys and arguments in the shapes of operations.
+    pub show_literals: bool,
+    /// Operations of one shape in one request from which on it is told as repeated.
+    pub repeated: u64,
     /// User's route templates, tried in order before the built-in ones: `/shop/{name}/item/{id}`.
     pub route_rules: Vec<String>,
     /// Routes kept at the most; more go to `(other)`.
@@ -119,6 +128,8 @@ impl Default for Settings {
             start_ns: 0,
             start_unix_ns: 0,
             show_query: false,
+            show_literals: false,
+            repeated: REPEATED,
             route_rules: Vec::new(),
             max_routes: 500,
             max_in_flight: 20_000,

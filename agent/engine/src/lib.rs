@@ -16,8 +16,9 @@ mod protocol;
 mod recent;
 pub mod redact;
 mod routes;
+mod shapes;
 mod timeline;
 
 pub use input::{Finding, Findings, Input, ProcessFact, Settings, WaitFact};
 pub use output::{Command, Event, EventKind, Output, Query};
-pub use pipeline::{Engine, RoutesView, Stats};
+pub use pipeline::{Engine, RoutesView, ShapesView, Stats};

@@ -68,6 +68,11 @@ pub enum Command {
         /// Inode number of the socket.
         id: u64,
     },
+    /// Nothing is known of a connection to a server any more: its next bytes are to be told as its first.
+    ForgetServer {
+        /// Inode number of the socket.
+        id: u64,
+    },
     /// A process called `listen`: decide by the user's rules whether it is to be watched.
     Judge {
         /// Process id.
@@ -179,6 +184,7 @@ pub struct Operation {
     pub slowest_ns: u64,
     pub first_byte_ns: u64,
     pub rows: u64,
+    pub bytes: u64,
     pub errors: u64,
     pub last_error: String,
     pub repeated: bool,
@@ -196,6 +202,7 @@ impl Default for Operation {
             slowest_ns: 0,
             first_byte_ns: 0,
             rows: 0,
+            bytes: 0,
             errors: 0,
             last_error: String::new(),
             repeated: false,
@@ -354,6 +361,9 @@ pub struct InFlight {
     pub target: Target,
     pub ledger: Vec<LedgerEntry>,
     pub binding: Binding,
+    /// Those that are over, most time first.
+    pub operations: Vec<Operation>,
+    pub shapes_left_out: u32,
 }
 
 /// A worker. See `whyslow.v1.Worker`.
@@ -393,4 +403,26 @@ pub struct Route {
     pub worker_share: f64,
     pub ledger: Vec<LedgerEntry>,
     pub in_flight: u32,
+    pub operations_per_request: f64,
+}
+
+/// Figures of a shape over all routes. See `whyslow.v1.Shape`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/shape.proto")]
+pub struct Shape {
+    pub protocol: &'static str,
+    pub shape: String,
+    /// `None`: several servers.
+    pub peer: Option<Arc<str>>,
+    pub count: u64,
+    pub errors: u64,
+    pub requests: u64,
+    pub repeated: u64,
+    pub rate_per_s: f64,
+    pub total_ns: u64,
+    pub p50_ns: u64,
+    pub p95_ns: u64,
+    pub max_ns: u64,
+    pub time_share: f64,
+    pub sampled: bool,
 }

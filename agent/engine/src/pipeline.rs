@@ -21,8 +21,10 @@ use crate::{
     hash::mix,
     input::{Findings, Input, Settings},
     losses::{Losses, reason},
-    output::{Event, EventKind, Output, RequestFinished, RequestId, Route, WorkerEnded},
+    output::{Event, EventKind, Output, RequestFinished, RequestId, Route, Shape, WorkerEnded},
+    protocol::client::SessionOptions,
     routes::Routes,
+    shapes::Shapes,
     timeline::{
         ThreadKey,
         connections::Connections,
@@ -47,6 +49,19 @@ pub struct RoutesView {
     pub window_s: f64,
 }
 
+/// Figures of all shapes over a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShapesView {
+    /// By time, most first.
+    pub shapes: Vec<Shape>,
+    /// Shapes folded into `(other)` because the table is bounded.
+    pub folded: u64,
+    /// `folded` is at its limit: there may be more.
+    pub folded_more: bool,
+    /// Window covered, seconds: shorter than asked for when the agent is younger.
+    pub window_s: f64,
+}
+
 /// Figures of the engine itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -58,6 +73,8 @@ pub struct Stats {
     pub threads: u32,
     /// Processes watched.
     pub processes: u32,
+    /// Bytes that requests exchanged with servers were seen: operations are read.
+    pub operations: bool,
 }
 
 /// A finished request that waits for the paths of files it waited on.
@@ -87,6 +104,7 @@ pub struct Engine {
     servers: Servers,
     signals: Signals,
     routes: Routes,
+    shapes: Shapes,
     polls: Polls,
     held: Vec<Held>,
     /// Requests whose process or thread ended: connection, serial number.
@@ -99,6 +117,8 @@ pub struct Engine {
     serial: u64,
     ring_full_epoch: u64,
     requests_finished: u64,
+    /// Bytes that requests exchanged with servers came.
+    got_data: bool,
     now_ns: u64,
 }
 
@@ -112,13 +132,16 @@ impl Engine {
                 settings.max_routes,
                 settings.start_ns,
             ),
+            shapes: Shapes::new(settings.start_ns),
             now_ns: settings.start_ns,
+            servers: Servers::new(SessionOptions {
+                show_literals: settings.show_literals,
+            }),
             settings,
             losses: Losses::default(),
             threads: Threads::default(),
             processes: Processes::default(),
             connections: Connections::default(),
-            servers: Servers::default(),
             signals: Signals::default(),
             polls: Polls::default(),
             held: Vec::new(),
@@ -129,6 +152,7 @@ impl Engine {
             serial: 0,
             ring_full_epoch: 0,
             requests_finished: 0,
+            got_data: false,
         }
     }
 
@@ -184,7 +208,10 @@ impl Engine {
             Record::End(end) => self.end(end, out),
             Record::Lifecycle(lifecycle) => self.lifecycle(lifecycle, out),
             Record::Signal(signal) => self.signals.note(signal),
-            Record::Data(data) => self.data(data, findings, out),
+            Record::Data(data) => {
+                self.got_data = true;
+                self.data(data, findings, out);
+            }
         }
     }
 
@@ -220,6 +247,7 @@ impl Engine {
             in_flight: small(self.connections.open()),
             threads: small(self.threads.len()),
             processes: small(self.processes.len()),
+            operations: self.got_data,
         }
     }
 

@@ -31,6 +31,13 @@ impl<V> Recent<V> {
         self.map.get(&id).map(|(value, _)| value)
     }
 
+    /// Uses the entry, if there is one.
+    pub(crate) fn known(&mut self, id: u64) -> Option<&mut V> {
+        let (value, used) = self.map.get_mut(&id)?;
+        *used = true;
+        Some(value)
+    }
+
     /// Uses the entry, made when it is new; and the one that had to go for it.
     pub(crate) fn entry(&mut self, id: u64, make: impl FnOnce() -> V) -> (&mut V, Option<V>) {
         let mut gone = None;

@@ -101,6 +101,12 @@ pub(super) struct HostArgs {
     /// Read what requests ask of PostgreSQL, Redis and memcached: counts, times and shapes. Costs more
     #[arg(long, help_heading = "Requests")]
     operations: bool,
+    /// Tell a shape that one request asks for this often as repeated (10 unless given)
+    #[arg(long, value_name = "N", help_heading = "Requests")]
+    repeated: Option<u64>,
+    /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent
+    #[arg(long, help_heading = "Requests")]
+    show_literals: bool,
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
     wait_floor: Option<String>,
@@ -170,6 +176,11 @@ impl HostArgs {
                 None => defaults.wait_floor_ns,
             };
         check_route_rules(&either(&self.routes, &config.routes))?;
+        if self.repeated.or(config.repeated) == Some(0) {
+            return Err(usage(
+                "a shape is not repeated 0 times\nhint: --repeated takes a number from 1, such as 10",
+            ));
+        }
         Ok(KernelOptions {
             rules,
             ring_bytes,
@@ -195,6 +206,11 @@ impl HostArgs {
         let defaults = host::settings();
         Settings {
             show_query: self.show_query || config.show_query.unwrap_or(false),
+            show_literals: self.show_literals || config.show_literals.unwrap_or(false),
+            repeated: self
+                .repeated
+                .or(config.repeated)
+                .unwrap_or(defaults.repeated),
             route_rules: either(&self.routes, &config.routes),
             max_routes: self
                 .max_routes
@@ -328,6 +344,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_of_operations() {
+        let plain = HostArgs::default().settings(&context(Config::default()));
+        assert_eq!((plain.repeated, plain.show_literals), (10, false));
+        let context = context(Config {
+            repeated: Some(5),
+            show_literals: Some(true),
+            ..Config::default()
+        });
+        let from_file = HostArgs::default().settings(&context);
+        assert_eq!((from_file.repeated, from_file.show_literals), (5, true));
+        let args = HostArgs {
+            repeated: Some(3),
+            ..HostArgs::default()
+        };
+        assert_eq!(args.settings(&context).repeated, 3);
+    }
+
+    #[test]
     fn impossible_values_are_refused_with_a_hint() {
         let context = context(Config::default());
         for args in [
@@ -353,6 +387,10 @@ mod tests {
             },
             HostArgs {
                 routes: vec!["/good".to_owned(), "foo".to_owned()],
+                ..HostArgs::default()
+            },
+            HostArgs {
+                repeated: Some(0),
                 ..HostArgs::default()
             },
             HostArgs {

@@ -16,7 +16,7 @@ use crate::{
     sink::grpc::{self, Endpoints, Serving},
 };
 
-/// Show requests in flight, routes and workers, live
+/// Show requests in flight, routes, workers, and what requests ask of servers, live
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     sudo whyslow top                      without an agent (and without --socket): one is started within\n  \
@@ -37,10 +37,10 @@ pub(super) struct TopArgs {
     /// With --once: how long to watch before the snapshot
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration::parse)]
     settle: Duration,
-    /// What to show first: overview, in-flight, routes or workers
+    /// What to show first: overview, in-flight, routes, workers or shapes
     #[arg(long, value_name = "PANE", default_value = "overview")]
     pane: Pane,
-    /// Window of the figures by route, at most 10m
+    /// Window of the figures by route and by shape, at most 10m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     window: Duration,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use std::sync::{
 
 use tokio::sync::{mpsc, oneshot};
 use whyslow_engine::{
-    RoutesView,
+    RoutesView, ShapesView,
     output::{InFlight, Worker},
 };
 use whyslow_proto::v1;
@@ -31,6 +31,10 @@ pub(super) enum Control {
     Routes {
         window_s: u32,
         reply: oneshot::Sender<At<RoutesView>>,
+    },
+    Shapes {
+        window_s: u32,
+        reply: oneshot::Sender<At<ShapesView>>,
     },
     Workers {
         reply: oneshot::Sender<At<Vec<Worker>>>,
@@ -124,6 +128,14 @@ impl Handle {
     /// See [`AskError`].
     pub async fn routes(&self, window_s: u32) -> Result<At<RoutesView>, AskError> {
         self.ask(|reply| Control::Routes { window_s, reply }).await
+    }
+
+    /// Figures by shape over the last `window_s` seconds; 0: 60.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn shapes(&self, window_s: u32) -> Result<At<ShapesView>, AskError> {
+        self.ask(|reply| Control::Shapes { window_s, reply }).await
     }
 
     /// Threads that serve.

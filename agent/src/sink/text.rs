@@ -1,4 +1,5 @@
-//! Lines for people: one per event. For machines there is JSON.
+//! Lines for people: one per event, and below a finished request some for what it asked of servers. For
+//! machines there is JSON.
 //!
 //! What must stay true: text that came from the network is never sent to a terminal as it is.
 
@@ -12,6 +13,11 @@ use crate::host;
 
 /// Accounts shown for each request.
 const ACCOUNTS: usize = 3;
+
+/// Shapes of operations shown for each request.
+const SHAPES: usize = 5;
+/// Characters of a shape that are shown.
+const SHAPE_WIDTH: usize = 120;
 
 /// Writes lines.
 #[derive(Debug, Default)]
@@ -42,8 +48,59 @@ impl Format for TextLines {
         };
         let time = time.map_or_else(String::new, |time| host::local_time_of_day(&time));
         out.extend(format!("{time}  {}\n", printable(&line)).bytes());
+        if let Kind::RequestFinished(request) = kind {
+            operations(&request.operations, out);
+        }
         Ok(())
     }
+}
+
+/// What a request asked of servers, most time first: a line for each of the first shapes.
+fn operations(operations: &[v1::Operation], out: &mut Vec<u8>) {
+    let (shown, hidden) = operations.split_at(operations.len().min(SHAPES));
+    for one in shown {
+        out.extend(format!("  {}\n", printable(&operation(one))).bytes());
+    }
+    if hidden.is_empty() {
+        return;
+    }
+    let shapes = if hidden.len() == 1 { "shape" } else { "shapes" };
+    let mut line = format!("  … and {} more {shapes}", hidden.len());
+    let repeated = hidden.iter().filter(|one| one.repeated).count();
+    if repeated > 0 {
+        let _ = write!(line, ", {repeated} repeated");
+    }
+    out.extend(line.bytes());
+    out.push(b'\n');
+}
+
+fn operation(operation: &v1::Operation) -> String {
+    let mut line = format!("{}  x{}", operation.protocol, operation.count);
+    if operation.sampled {
+        line.push_str(" or more");
+    }
+    if operation.repeated {
+        line.push_str(" repeated");
+    }
+    let _ = write!(line, "  {}", duration(operation.total_ns));
+    if operation.count > 1 {
+        let _ = write!(line, " (slowest {})", duration(operation.slowest_ns));
+    }
+    if operation.errors > 0 {
+        let _ = write!(line, "  {} failed", operation.errors);
+        if !operation.last_error.is_empty() {
+            let _ = write!(line, " ({})", operation.last_error);
+        }
+    }
+    line.push_str("  ");
+    match operation.shape.char_indices().nth(SHAPE_WIDTH) {
+        Some((end, _)) => {
+            line.push_str(&operation.shape[..end]);
+            line.push('…');
+        }
+        None => line.push_str(&operation.shape),
+    }
+    line
 }
 
 /// Columns of chosen fields, separated by tabs.
@@ -203,6 +260,68 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    fn asked(shape: &str, count: u64) -> v1::Operation {
+        v1::Operation {
+            protocol: "postgresql".to_owned(),
+            peer: "127.0.0.1:5432".to_owned(),
+            shape: shape.to_owned(),
+            count,
+            total_ns: count * 11_000_000,
+            slowest_ns: 31_000_000,
+            repeated: count >= 10,
+            ..v1::Operation::default()
+        }
+    }
+
+    fn below(operations: Vec<v1::Operation>) -> Vec<String> {
+        let text = line(|request| request.operations = operations);
+        text.lines().skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn operations_stand_below_their_request() {
+        assert!(below(Vec::new()).is_empty());
+        let mut failed = asked("insert into t values (...)", 2);
+        failed.errors = 1;
+        failed.last_error = "23505".to_owned();
+        failed.sampled = true;
+        assert_eq!(
+            below(vec![
+                asked("select * from t where id = ?", 37),
+                failed,
+                asked("commit", 1)
+            ]),
+            [
+                "  postgresql  x37 repeated  407ms (slowest 31.0ms)  select * from t where id = ?",
+                "  postgresql  x2 or more  22.0ms (slowest 31.0ms)  1 failed (23505)  insert into t values (...)",
+                "  postgresql  x1  11.0ms  commit",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_many_shapes_the_first_are_shown() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|n| asked(&format!("select {n}"), 1))
+                .collect()
+        };
+        assert_eq!(below(many(5)).len(), 5);
+        assert_eq!(below(many(6))[5], "  … and 1 more shape");
+        let mut operations: Vec<v1::Operation> = many(7);
+        operations.push(asked("select ?", 10));
+        assert_eq!(below(operations)[5], "  … and 3 more shapes, 1 repeated");
+    }
+
+    #[test]
+    fn shapes_are_cut_and_printable() {
+        let long = below(vec![asked(&"é".repeat(500), 1)]);
+        assert!(long[0].ends_with(&format!("  {}…", "é".repeat(SHAPE_WIDTH))));
+        let odd = below(vec![asked("select \u{1b}[2J\n\u{202e}x", 1)]);
+        assert_eq!(odd.len(), 1, "{odd:?}");
+        assert!(odd[0].ends_with("select \\x1b[2J\\n\\u{202e}x"), "{odd:?}");
     }
 
     #[test]

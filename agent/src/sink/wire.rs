@@ -2,7 +2,7 @@
 
 use whyslow_engine::output::{
     Event, EventKind, InFlight, LedgerEntry, Operation, RequestFinished, RequestStarted, Route,
-    Target, WaitEntry, Worker, WorkerEnded, WorkerStarted,
+    Shape, Target, WaitEntry, Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -131,6 +131,7 @@ fn operation(operation: &Operation) -> v1::Operation {
         slowest_ns: operation.slowest_ns,
         first_byte_ns: operation.first_byte_ns,
         rows: operation.rows,
+        bytes: operation.bytes,
         errors: operation.errors,
         last_error: operation.last_error.clone(),
         repeated: operation.repeated,
@@ -178,6 +179,8 @@ pub fn in_flight(request: &InFlight, anchor: Anchor) -> v1::InFlightRequest {
         wait_target: wait_target(&request.target),
         ledger: ledger(&request.ledger),
         binding: request.binding.name().to_owned(),
+        operations: request.operations.iter().map(operation).collect(),
+        shapes_left_out: request.shapes_left_out,
     }
 }
 
@@ -200,6 +203,28 @@ pub fn route(route: &Route) -> v1::Route {
         worker_share: route.worker_share,
         ledger: ledger(&route.ledger),
         in_flight: route.in_flight,
+        operations_per_request: route.operations_per_request,
+    }
+}
+
+/// Figures of a shape.
+#[must_use]
+pub fn shape(shape: &Shape) -> v1::Shape {
+    v1::Shape {
+        protocol: shape.protocol.to_owned(),
+        shape: shape.shape.clone(),
+        peer: shape.peer.as_deref().unwrap_or_default().to_owned(),
+        count: shape.count,
+        errors: shape.errors,
+        requests: shape.requests,
+        repeated: shape.repeated,
+        rate_per_s: shape.rate_per_s,
+        total_ns: shape.total_ns,
+        p50_ns: shape.p50_ns,
+        p95_ns: shape.p95_ns,
+        max_ns: shape.max_ns,
+        time_share: shape.time_share,
+        sampled: shape.sampled,
     }
 }
 

@@ -61,6 +61,11 @@ pub trait Source: Send {
         false
     }
 
+    /// Bytes that requests exchange with servers are among the inputs. Of a recording, the inputs tell.
+    fn reads_operations(&self) -> bool {
+        false
+    }
+
     /// Nothing will ever arrive any more.
     fn has_ended(&self) -> bool {
         false

@@ -12,14 +12,14 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tonic::{
-    Request, Status,
+    Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
 use whyslow_proto::v1::{
     InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest, RoutesResponse,
-    WorkersRequest, WorkersResponse, whyslow_client::WhyslowClient,
+    ShapesRequest, ShapesResponse, WorkersRequest, WorkersResponse, whyslow_client::WhyslowClient,
 };
 
 use crate::{Connector, text::clean};
@@ -44,6 +44,16 @@ pub(crate) struct Snapshot {
     pub(crate) routes: RoutesResponse,
     /// Workers.
     pub(crate) workers: WorkersResponse,
+    /// Shapes of operations; empty also for an agent that does not know the question.
+    pub(crate) shapes: ShapesResponse,
+}
+
+impl Snapshot {
+    /// The agent reads what requests ask of servers.
+    pub(crate) fn reads_operations(&self) -> bool {
+        let status = self.info.status.as_ref();
+        status.is_some_and(|status| status.operations)
+    }
 }
 
 /// News for the owner of the state.
@@ -116,23 +126,35 @@ impl<'a> Agent<'a> {
 
     async fn ask(&self) -> Result<Snapshot, Status> {
         let window_s = self.window_s;
-        let (mut a, mut b, mut c, mut d) = (
+        let (mut a, mut b, mut c, mut d, mut e) = (
+            self.client.clone(),
             self.client.clone(),
             self.client.clone(),
             self.client.clone(),
             self.client.clone(),
         );
-        let (info, in_flight, routes, workers) = tokio::try_join!(
+        let shapes = async {
+            match e.shapes(ShapesRequest { window_s }).await {
+                // An older agent: all else of it can be shown.
+                Err(status) if status.code() == Code::Unimplemented => {
+                    Ok(Response::new(ShapesResponse::default()))
+                }
+                answer => answer,
+            }
+        };
+        let (info, in_flight, routes, workers, shapes) = tokio::try_join!(
             a.info(InfoRequest {}),
             b.in_flight(InFlightQuery::default()),
             c.routes(RoutesRequest { window_s }),
             d.workers(WorkersRequest::default()),
+            shapes,
         )?;
         Ok(Snapshot {
             info: info.into_inner(),
             in_flight: in_flight.into_inner(),
             routes: routes.into_inner(),
             workers: workers.into_inner(),
+            shapes: shapes.into_inner(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The columns of the three lists: one registry for titles, widths and order.
+//! The columns of the lists: one registry for titles, widths and order.
 //!
 //! What must stay true: the cells of `rows` stand in this order.
 
@@ -63,16 +63,17 @@ const fn text(name: &'static str, width: Width, from: u16, about: &'static str) 
     }
 }
 
-const IN_FLIGHT: [Column; 7] = [
+const IN_FLIGHT: [Column; 8] = [
     number("AGE", 7, 0, "since its first byte was read"),
     id("PID", 70, "process"),
     id("TID", 100, "thread"),
     text(
         "PHASE",
         Width::Fixed(10),
-        90,
+        110,
         "reading, working, responding",
     ),
+    number("OPS", 5, 85, "operations so far; !: one shape is repeated"),
     text(
         "NOW",
         Width::Flex(5),
@@ -83,13 +84,14 @@ const IN_FLIGHT: [Column; 7] = [
     text("REQUEST", Width::Flex(5), 0, "method and target"),
 ];
 
-const ROUTES: [Column; 9] = [
+const ROUTES: [Column; 10] = [
     number("RATE/S", 6, 70, "requests per second"),
     number("P50", 7, 80, "median wall time"),
     number("P95", 7, 60, "95 % were faster"),
     number("P99", 7, 0, "99 % were faster"),
     number("ERR", 5, 50, "5xx and unanswered since the start"),
     number("WORK", 5, 0, "share of all routes' worker time"),
+    number("OPS/R", 5, 90, "operations per request, mean"),
     number("INFL", 4, 100, "in flight now"),
     text("ACCOUNTS", Width::Flex(4), 0, "where its time went"),
     text("ROUTE", Width::Flex(6), 0, "method and path template"),
@@ -113,6 +115,24 @@ const WORKERS: [Column; 10] = [
     text("ROUTE", Width::Flex(5), 70, "what it serves"),
 ];
 
+const SHAPES: [Column; 10] = [
+    number("COUNT", 7, 0, "operations; +: at least so many"),
+    number("REQS", 6, 60, "requests that asked for it"),
+    number("N+1", 5, 50, "requests that repeated it"),
+    number("TOTAL", 7, 0, "sum of the operations' times"),
+    number("P95", 7, 0, "95 % of the operations were faster"),
+    number("MAX", 7, 100, "the slowest operation"),
+    number("ERR", 5, 90, "operations that failed"),
+    text("PROTOCOL", Width::Fixed(10), 90, "what is spoken"),
+    text("SERVER", Width::Flex(2), 120, "asked, if it is one"),
+    text(
+        "SHAPE",
+        Width::Flex(6),
+        0,
+        "statement or command, without literals",
+    ),
+];
+
 impl Column {
     /// Columns of a list.
     pub(crate) const fn of(list: List) -> &'static [Self] {
@@ -120,6 +140,7 @@ impl Column {
             List::InFlight => &IN_FLIGHT,
             List::Routes => &ROUTES,
             List::Workers => &WORKERS,
+            List::Shapes => &SHAPES,
         }
     }
 
@@ -160,7 +181,7 @@ impl Column {
 mod tests {
     use super::*;
     use crate::{client::Snapshot, rows::rows};
-    use whyslow_proto::v1::{InFlightRequest, Route, Worker};
+    use whyslow_proto::v1::{InFlightRequest, Route, Shape, Worker};
 
     #[test]
     fn a_layout_fills_the_width() {
@@ -184,6 +205,7 @@ mod tests {
         snapshot.in_flight.requests.push(InFlightRequest::default());
         snapshot.routes.routes.push(Route::default());
         snapshot.workers.workers.push(Worker::default());
+        snapshot.shapes.shapes.push(Shape::default());
         for list in List::ALL {
             assert_eq!(rows(&snapshot, list)[0].cells.len(), Column::of(list).len());
         }

@@ -41,17 +41,20 @@ pub(crate) enum List {
     Routes,
     /// Workers.
     Workers,
+    /// Shapes of operations.
+    Shapes,
 }
 
 impl List {
     /// All, in the order of `Tab`.
-    pub(crate) const ALL: [Self; 3] = [Self::InFlight, Self::Routes, Self::Workers];
+    pub(crate) const ALL: [Self; 4] = [Self::InFlight, Self::Routes, Self::Workers, Self::Shapes];
 
     pub(crate) const fn index(self) -> usize {
         match self {
             Self::InFlight => 0,
             Self::Routes => 1,
             Self::Workers => 2,
+            Self::Shapes => 3,
         }
     }
 
@@ -90,7 +93,7 @@ pub(crate) struct Ui {
     /// That list alone on the screen.
     pub(crate) zoomed: bool,
     /// One per [`List`].
-    pub(crate) tables: [Table; 3],
+    pub(crate) tables: [Table; List::ALL.len()],
     /// Part of a row that must be there, lower case.
     pub(crate) filter: String,
     /// The filter is being typed.
@@ -141,6 +144,7 @@ impl Model {
             Pane::InFlight => (List::InFlight, true),
             Pane::Routes => (List::Routes, true),
             Pane::Workers => (List::Workers, true),
+            Pane::Shapes => (List::Shapes, true),
         };
         Self {
             label: clean(label),

@@ -14,13 +14,21 @@ pub enum Pane {
     Routes,
     /// Workers alone.
     Workers,
+    /// Shapes of operations alone.
+    Shapes,
 }
 
 impl Pane {
     /// All panes, for the help of a command line.
-    pub const ALL: [Self; 4] = [Self::Overview, Self::InFlight, Self::Routes, Self::Workers];
+    pub const ALL: [Self; 5] = [
+        Self::Overview,
+        Self::InFlight,
+        Self::Routes,
+        Self::Workers,
+        Self::Shapes,
+    ];
 
-    /// Its name on the command line: `overview`, `in-flight`, `routes`, `workers`.
+    /// Its name on the command line: `overview`, `in-flight`, `routes`, `workers`, `shapes`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -28,6 +36,7 @@ impl Pane {
             Self::InFlight => "in-flight",
             Self::Routes => "routes",
             Self::Workers => "workers",
+            Self::Shapes => "shapes",
         }
     }
 }
@@ -46,7 +55,7 @@ impl FromStr for Pane {
             .into_iter()
             .find(|pane| pane.name() == text)
             .ok_or_else(|| {
-                anyhow::anyhow!("no pane {text:?}: overview, in-flight, routes or workers")
+                anyhow::anyhow!("no pane {text:?}: overview, in-flight, routes, workers or shapes")
             })
     }
 }
@@ -64,7 +73,7 @@ pub struct Options {
     pub settle: Duration,
     /// What to show first.
     pub pane: Pane,
-    /// Window of the figures by route, seconds, at most 600; 0: the agent's default (60).
+    /// Window of the figures by route and by shape, seconds, at most 600; 0: the agent's default (60).
     pub window_s: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Rows of the three lists: cells, order, and what a filter sees.
+//! Rows of the lists: cells, order, and what a filter sees.
 //!
 //! From wire messages to cells with meaning ("this account, that target"); not what they look like.
 //! What must stay true: each text in a cell is cleaned; a list's cells stand in the order of its
@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use whyslow_proto::v1::{
-    InFlightRequest, LedgerEntry, Route, WaitTarget, Worker, wait_target::Target,
+    InFlightRequest, LedgerEntry, Route, Shape, WaitTarget, Worker, wait_target::Target,
 };
 
 use crate::{
@@ -27,6 +27,8 @@ pub(crate) enum Key {
     Route(String, String),
     /// Process and thread.
     Worker(u32, u32),
+    /// Protocol and shape.
+    Shape(String, String),
 }
 
 impl Key {
@@ -41,6 +43,10 @@ impl Key {
 
     const fn of_worker(worker: &Worker) -> Self {
         Self::Worker(worker.pid, worker.tid)
+    }
+
+    fn of_shape(shape: &Shape) -> Self {
+        Self::Shape(shape.protocol.clone(), shape.shape.clone())
     }
 
     /// The request with this key.
@@ -70,12 +76,22 @@ impl Key {
             .find(|w| Self::of_worker(w) == *self)
     }
 
+    /// The shape with this key.
+    pub(crate) fn shape<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Shape> {
+        snapshot
+            .shapes
+            .shapes
+            .iter()
+            .find(|s| Self::of_shape(s) == *self)
+    }
+
     /// There is such a row.
     pub(crate) fn is_in(&self, snapshot: &Snapshot) -> bool {
         match self {
             Self::Request(_) => self.request(snapshot).is_some(),
             Self::Route(..) => self.route(snapshot).is_some(),
             Self::Worker(..) => self.worker(snapshot).is_some(),
+            Self::Shape(..) => self.shape(snapshot).is_some(),
         }
     }
 }
@@ -144,15 +160,15 @@ pub(crate) struct Sorting {
 }
 
 impl Sorting {
-    /// Order at the start: oldest request, most worker time, process.
+    /// Order at the start: oldest request, most worker time, process, most time.
     pub(crate) fn of(list: List) -> Self {
-        let column = match list {
-            List::InFlight | List::Workers => 0,
-            List::Routes => Column::of(list)
-                .iter()
-                .position(|c| c.name == "WORK")
-                .unwrap_or(0),
+        let first = match list {
+            List::InFlight | List::Workers => "",
+            List::Routes => "WORK",
+            List::Shapes => "TOTAL",
         };
+        let place = Column::of(list).iter().position(|c| c.name == first);
+        let column = place.unwrap_or(0);
         Self {
             column,
             inverted: false,
@@ -195,14 +211,20 @@ pub(crate) fn rows(snapshot: &Snapshot, list: List) -> Vec<Row> {
     match list {
         List::InFlight => {
             let now_ns = snapshot.in_flight.monotonic_ns;
+            let reads = snapshot.reads_operations();
             snapshot
                 .in_flight
                 .requests
                 .iter()
-                .map(|r| request_row(r, now_ns))
+                .map(|r| request_row(r, now_ns, reads))
                 .collect()
         }
-        List::Routes => snapshot.routes.routes.iter().map(route_row).collect(),
+        List::Routes => {
+            let reads = snapshot.reads_operations();
+            let routes = snapshot.routes.routes.iter();
+            routes.map(|r| route_row(r, reads)).collect()
+        }
+        List::Shapes => snapshot.shapes.shapes.iter().map(shape_row).collect(),
         List::Workers => {
             let now_ns = snapshot.workers.monotonic_ns;
             snapshot
@@ -215,7 +237,7 @@ pub(crate) fn rows(snapshot: &Snapshot, list: List) -> Vec<Row> {
     }
 }
 
-fn request_row(request: &InFlightRequest, now_ns: u64) -> Row {
+fn request_row(request: &InFlightRequest, now_ns: u64, reads: bool) -> Row {
     let started = request.started.clone().unwrap_or_default();
     let target = request
         .wait_target
@@ -229,6 +251,7 @@ fn request_row(request: &InFlightRequest, now_ns: u64) -> Row {
             number(started.pid),
             number(started.tid),
             text(&request.phase),
+            operations(request, reads),
             account(&request.account, target),
             time(since(request.since_ns, now_ns)),
             text(&request_line(&started.method, &started.target)),
@@ -236,19 +259,54 @@ fn request_row(request: &InFlightRequest, now_ns: u64) -> Row {
     }
 }
 
-fn route_row(route: &Route) -> Row {
-    let errors = route.server_errors + route.unanswered;
-    let by = By::Number(errors as f64);
-    let errors = match errors {
-        0 => Cell {
-            content: Content::Text("0".to_owned(), Cut::End),
-            by,
-        },
-        n => Cell {
-            content: Content::Alarm(count(n)),
-            by,
-        },
-    };
+/// Operations so far; `?` when they are not told.
+fn operations(request: &InFlightRequest, reads: bool) -> Cell {
+    if !reads || request.binding != "thread" {
+        return cell("?".to_owned(), -1.0);
+    }
+    let total = operations_in(request);
+    let mut cell = cell(count(total), total as f64);
+    if request.operations.iter().any(|one| one.repeated) {
+        cell.content = Content::Alarm(format!("{}!", count(total)));
+    }
+    cell
+}
+
+/// Operations that are told of a request in flight.
+pub(crate) fn operations_in(request: &InFlightRequest) -> u64 {
+    let counts = request.operations.iter().map(|one| one.count);
+    counts.fold(0, u64::saturating_add)
+}
+
+/// A count of what should not be.
+fn trouble(n: u64) -> Cell {
+    let mut cell = cell(count(n), n as f64);
+    if n > 0 {
+        cell.content = Content::Alarm(count(n));
+    }
+    cell
+}
+
+fn shape_row(shape: &Shape) -> Row {
+    let least = if shape.sampled { "+" } else { "" };
+    Row {
+        key: Key::of_shape(shape),
+        cells: vec![
+            cell(format!("{}{least}", count(shape.count)), shape.count as f64),
+            cell(count(shape.requests), shape.requests as f64),
+            trouble(shape.repeated),
+            time(Some(shape.total_ns)),
+            time(Some(shape.p95_ns)),
+            time(Some(shape.max_ns)),
+            trouble(shape.errors),
+            text(&shape.protocol),
+            text(&shape.peer),
+            text(&shape.shape),
+        ],
+    }
+}
+
+fn route_row(route: &Route, reads: bool) -> Row {
     let top = route
         .ledger
         .first()
@@ -261,8 +319,12 @@ fn route_row(route: &Route) -> Row {
             time(Some(route.p50_ns)),
             time(Some(route.p95_ns)),
             time(Some(route.p99_ns)),
-            errors,
+            trouble(route.server_errors.saturating_add(route.unanswered)),
             cell(share(route.worker_share), route.worker_share),
+            match route.operations_per_request {
+                mean if reads => cell(rate(mean), mean),
+                _ => cell("?".to_owned(), -1.0),
+            },
             cell(route.in_flight.to_string(), f64::from(route.in_flight)),
             Cell {
                 content: Content::Ledger(route.ledger.clone()),

@@ -116,7 +116,7 @@ fn unless_closed(error: io::Error) -> anyhow::Result<()> {
     Err(error).context("write to standard output")
 }
 
-/// `{"info": …, "inFlight": …, "routes": …, "workers": …}`: the four answers, in one line.
+/// `{"info": …, "inFlight": …, "routes": …, "workers": …, "shapes": …}`: the answers, in one line.
 pub(crate) fn json_line(snapshot: Option<&Snapshot>) -> String {
     let object = snapshot.map_or(Value::Null, |s| {
         json!({
@@ -124,6 +124,7 @@ pub(crate) fn json_line(snapshot: Option<&Snapshot>) -> String {
             "inFlight": s.in_flight,
             "routes": s.routes,
             "workers": s.workers,
+            "shapes": s.shapes,
         })
     });
     format!("{object}\n")

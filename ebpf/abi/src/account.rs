@@ -33,7 +33,7 @@ crate::integer_enum! {
         NetClientWrite = 13 => "net.client_write",
         /// Waiting for a peer on another connection.
         NetUpstream = 14 => "net.upstream",
-        /// Looking up a name.
+        /// Looking up a name: waits on a connection to port 53, to nscd or to systemd-resolved.
         NetDns = 15 => "net.dns",
         /// Waiting for a child process.
         Child = 16 => "child",

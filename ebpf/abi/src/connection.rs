@@ -110,6 +110,11 @@ pub struct ConnectionState {
 // SAFETY: integers only, padding explicit.
 unsafe impl Plain for ConnectionState {}
 
+/// Bit of a value of the map `SERVERS`: user space has no use for the bytes of this connection. The agent sets it.
+pub const SERVER_IGNORED: u32 = 1;
+/// Bit of a value of the map `SERVERS`: bytes of this connection were not shipped since the last that were.
+pub const SERVER_GAP: u32 = 2;
+
 const _: () = assert!(align_of::<ConnectionState>() == 8);
 const _: () = assert!(
     size_of::<ConnectionState>()

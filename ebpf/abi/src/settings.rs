@@ -149,8 +149,8 @@ pub const CAST_STRUCTURE: &str = "timespec64";
 pub const DEFAULT_THREADS: u32 = 4096;
 /// Entries in `CONNECTIONS` unless configured.
 pub const DEFAULT_CONNECTIONS: u32 = 16384;
-/// Entries in `UNINTERESTING`.
-pub const UNINTERESTING: u32 = 4096;
+/// Entries in `SERVERS`.
+pub const SERVERS: u32 = 16384;
 /// Entries in `STRANGERS`.
 pub const STRANGERS: u32 = 1024;
 /// Bytes of the core ring unless configured; a power of two.

@@ -83,8 +83,10 @@ pub struct ThreadSlot {
     pub woken_by_child: u32,
     /// Number of the request on `connection`.
     pub request: u32,
-    /// Data records that the request may still take; 0: none, or no request is open.
+    /// Data records that may still be shipped for the request, or until the next begins.
     pub data_budget: u32,
+    /// Inode number of the socket without a peer that the thread last asked for a name on; 0: none.
+    pub name_socket: u64,
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.
@@ -96,7 +98,7 @@ unsafe impl Plain for ThreadSlot {}
 
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () =
-    assert!(size_of::<ThreadSlot>() == 136 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
+    assert!(size_of::<ThreadSlot>() == 144 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
 
 /// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything
 /// else is the number of its slot, plus [`MARK_SLOTS`].

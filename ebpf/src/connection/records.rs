@@ -3,8 +3,8 @@
 use whyslow_abi::{
     connection::ConnectionState,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, PIECE_PAYLOAD,
-        PieceRecord, REQUEST_CAPTURE, RecordKind,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_BETWEEN, EndReason, EndRecord,
+        PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordKind,
     },
     thread::ThreadSlot,
 };
@@ -171,7 +171,7 @@ fn ship_piece(slot: &mut ThreadSlot, connection: &mut ConnectionState, piece: &P
 #[inline(always)]
 pub fn ship_end(slot: &mut ThreadSlot, connection: &ConnectionState, reason: EndReason, now: u64) {
     if slot.connection == connection.id {
-        slot.data_budget = 0;
+        slot.data_budget = DATA_BETWEEN;
     }
     let sequence = emit::next_sequence(slot);
     let Some(mut entry) = emit::reserve::<EndRecord>() else {

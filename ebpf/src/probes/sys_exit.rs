@@ -12,14 +12,14 @@ use whyslow_abi::{
 };
 
 use crate::{
-    arch::{LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SyscallRegisters},
+    arch::{LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SENDTO, SyscallRegisters},
     classify,
     connection::{self, Transfer},
-    data::{Exchange, exchange_data},
+    data::{Exchange, count_round_trip},
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
-    ledger, payload,
+    ledger, names, parts, payload,
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
 };
 
@@ -261,6 +261,10 @@ fn transferred(
     }
     let mut walked = Descriptor::NONE;
     descriptor::walk(registers.arg0(), &mut walked);
+    let number = registers.number();
+    if number == SENDTO && walked.kind == DescriptorKind::Upstream {
+        names::note(slot, &walked, registers.arg4());
+    }
     if slot.pending_count != 0 {
         write_begin(slot);
         classify::settle(slot, kind, registers, result, &mut walked);
@@ -268,7 +272,6 @@ fn transferred(
     }
     let io = walked.io_kind() as usize & 3;
     let reads = is_read(kind);
-    let number = registers.number();
     // Those count messages, not bytes.
     if result > 0 && number != RECVMMSG && number != SENDMMSG {
         if reads {
@@ -277,13 +280,16 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if COPY_DATA.load() != 0
-        && result > 0
+    if result > 0
         && walked.kind == DescriptorKind::Upstream
-        && !peeks(registers.number(), registers)
+        && !peeks(number, registers)
     {
+        count_round_trip(slot, !reads);
+        if COPY_DATA.load() == 0 {
+            return;
+        }
         let span = payload::span(kind, registers, result as u64);
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             inode: walked.inode,
             sock: walked.sock,
             now: clock(),
@@ -295,7 +301,7 @@ fn transferred(
             writes: u32::from(!reads),
         };
         write_begin(slot);
-        exchange_data(slot, &raw const exchange);
+        parts::exchange(slot, &mut exchange, kind, registers);
         write_end(slot);
         return;
     }

@@ -2,14 +2,17 @@
 
     GET /redis/<way>?n=37       ways: plain, pipeline, transaction
     GET /postgres/<way>?n=37    ways: simple, extended, prepared, pipeline, batch
+    GET /mysql/<way>?n=37       ways: see of_mysql.py
 
 It uses the drivers as anybody does. Connections live as long as the worker; `DATABASE_URL` and `REDIS_URL`
 say where to. The secret in `?secret=` goes into every literal, key and value: it must be told by nobody.
 """
 
 import os
+import sys
 from urllib.parse import parse_qs
 
+import of_mysql
 import psycopg
 import redis
 
@@ -91,8 +94,10 @@ def application(environ, start_response):
     n = int(query.get("n", ["1"])[0])
     secret = query.get("secret", ["none"])[0]
     way = environ["PATH_INFO"].strip("/").replace("/", "_")
-    function = globals().get(way)
-    if function is not None and way.startswith(("redis_", "postgres_")):
-        function(n, secret)
-    start_response("204 No Content", [])
+    module = of_mysql if way.startswith("mysql_") else sys.modules[__name__]
+    function = getattr(module, way, None)
+    headers = []
+    if function is not None and way.startswith(("redis_", "postgres_", "mysql_")):
+        headers = function(n, secret) or []
+    start_response("204 No Content", headers)
     return []

@@ -1,4 +1,4 @@
-//! Real servers for live tests, the benchmark and the demo: PostgreSQL, Redis and gunicorn.
+//! Real servers for live tests, the benchmark and the demo: PostgreSQL, MariaDB, Redis and gunicorn.
 //!
 //! Each server listens on a free loopback port, keeps its data below a folder of the caller, is
 //! ready to answer when its `start` returns, and ends when its value is dropped. What a server
@@ -12,6 +12,7 @@
 mod demo;
 mod gunicorn;
 pub mod http;
+mod mariadb;
 mod place;
 mod postgres;
 mod process;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use demo::Demo;
 pub use gunicorn::{Gunicorn, Options as GunicornOptions};
+pub use mariadb::MariaDb;
 pub use place::{app_dir, free_port, target_dir, venv_dir, venv_python, workspace_root};
 pub use postgres::Postgres;
 pub use process::{Process, StopSignal};

@@ -1,5 +1,7 @@
 //! What a request asked of others, against what those counted themselves. One file per kind of server.
 
+mod everywhere;
+mod mysql;
 mod postgres;
 mod redis;
 mod setting;

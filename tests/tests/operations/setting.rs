@@ -22,8 +22,8 @@ pub(crate) const COUNTS: [u64; 3] = [1, 37, 500];
 
 /// Servers, application, agent and watcher, in the order in which they must end.
 pub(crate) struct Setting {
-    watch: Watch,
-    _agent: Agent,
+    pub(crate) watch: Watch,
+    pub(crate) agent: Agent,
     gunicorn: Gunicorn,
     redis: Redis,
     postgres: Postgres,
@@ -32,6 +32,11 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(live: &Live) -> Result<Self> {
+        Self::with_options(live, &["--operations"])
+    }
+
+    /// With an agent that is started with these options.
+    pub(crate) fn with_options(live: &Live, options: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("operations")?;
         let preload = "shared_preload_libraries=pg_stat_statements";
         let postgres = Postgres::start_with(scratch.path(), &[preload])?;
@@ -42,10 +47,10 @@ impl Setting {
             .env("DATABASE_URL", postgres.url())
             .env("REDIS_URL", redis.url())
             .start(scratch.path())?;
-        let agent = Agent::start(live, &["--operations"])?;
+        let agent = Agent::start(live, options)?;
         let setting = Self {
             watch: Watch::start(&agent)?,
-            _agent: agent,
+            agent,
             gunicorn,
             redis,
             postgres,

@@ -5,11 +5,11 @@
 //! the README, measured figures belong to the machine that printed them.
 
 mod application;
-mod django;
 mod empty;
 mod itself;
 mod loop_server;
 mod own_time;
+mod ratio;
 mod syscalls;
 mod table;
 
@@ -46,6 +46,25 @@ pub(crate) struct Bench {
     quick: bool,
 }
 
+/// A way to run the agent.
+struct Mode {
+    /// For a person.
+    name: &'static str,
+    /// Its options.
+    arguments: &'static [&'static str],
+}
+
+const MODES: &[Mode] = &[
+    Mode {
+        name: "agent",
+        arguments: &[],
+    },
+    Mode {
+        name: "agent --operations",
+        arguments: &["--operations"],
+    },
+];
+
 /// Names of the programs on hot hooks, ours and the empty ones.
 const HOOKS: &[&str] = &["sys_exit", "sched_switch", "sched_waking"];
 
@@ -73,7 +92,11 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "django",
-        run: application::run,
+        run: ratio::django,
+    },
+    Case {
+        name: "cache",
+        run: ratio::cache,
     },
     Case {
         name: "agent",

@@ -9,21 +9,40 @@ use whyslow_tests::{
     bpf::{self, Held},
 };
 
-use super::{Bench, django::Django, table::Table};
+use super::{Bench, MODES, Mode, application::Application, table::Table};
 
 const CASE: &str = "own-time";
 
-/// Runs the application's rounds with the kernel counting.
+/// Runs each application's rounds in each mode with the kernel counting.
+pub(super) fn run(bench: &Bench, table: &mut Table) -> Result<()> {
+    let django = if bench.quick { 100 } else { 400 };
+    let cache = if bench.quick { 50 } else { 150 };
+    for (application, requests) in [
+        (Application::django()?, django),
+        (Application::cache()?, cache),
+    ] {
+        for mode in MODES {
+            rounds(bench, table, &application, requests, mode)?;
+        }
+    }
+    Ok(())
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "times and counts are far below 2^52"
 )]
-pub(super) fn run(bench: &Bench, table: &mut Table) -> Result<()> {
-    let (rounds, requests) = if bench.quick { (3, 100) } else { (8, 400) };
-    let django = Django::start()?;
+fn rounds(
+    bench: &Bench,
+    table: &mut Table,
+    application: &Application,
+    requests: u64,
+    mode: &Mode,
+) -> Result<()> {
+    let rounds = if bench.quick { 3 } else { 8 };
     let _counting = bpf::enable_statistics().context("BPF_ENABLE_STATS")?;
-    let agent = Agent::start_binary(&bench.binary, &[])?;
-    django.round(requests)?;
+    let agent = Agent::start_binary(&bench.binary, mode.arguments)?;
+    application.round(requests)?;
     let held = Held::of(agent.pid())?;
     let mut sums = Vec::new();
     let mut shares = Vec::new();
@@ -32,7 +51,7 @@ pub(super) fn run(bench: &Bench, table: &mut Table) -> Result<()> {
     let mut each: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for _ in 0..rounds {
         let before = held.uses()?;
-        let round = django.round(requests)?;
+        let round = application.round(requests)?;
         let mut sum = 0.0;
         for (after, before) in held.uses()?.into_iter().zip(before) {
             let time = (after.run_time_ns - before.run_time_ns) as f64;
@@ -49,32 +68,21 @@ pub(super) fn run(bench: &Bench, table: &mut Table) -> Result<()> {
         cpu.push(round.cpu_ns / 1e3);
         shares.push(sum / round.cpu_ns * 100.0);
     }
-    table.add(
-        CASE,
-        "all programs, host",
-        "run time per request",
-        "us",
-        &sums,
-    );
-    table.add(CASE, "worker", "CPU per request", "us", &cpu);
-    table.add(CASE, "programs / worker CPU", "share", "%", &shares);
+    let scene = format!("{}, {}", application.name, mode.name);
+    let mut add = |what: &str, metric, unit, values: &[f64]| {
+        table.add(CASE, format!("{scene}: {what}"), metric, unit, values);
+    };
+    add("programs, host", "run time per request", "us", &sums);
+    add("worker", "CPU per request", "us", &cpu);
+    add("programs / worker CPU", "share", "%", &shares);
     for (name, values) in &runs {
-        table.add(CASE, name.as_str(), "runs per request", "", values);
+        add(name, "runs per request", "", values);
     }
     for (name, values) in &each {
-        table.add(CASE, name.as_str(), "time per run", "ns", values);
+        add(name, "time per run", "ns", values);
     }
-    let missed: u64 = held
-        .uses()?
-        .iter()
-        .map(|program| program.recursion_misses)
-        .sum();
-    table.add(
-        CASE,
-        "all programs",
-        "recursion misses",
-        "",
-        &[missed as f64],
-    );
+    let held = held.uses()?;
+    let missed: u64 = held.iter().map(|program| program.recursion_misses).sum();
+    add("programs", "recursion misses", "", &[missed as f64]);
     agent.stop()
 }

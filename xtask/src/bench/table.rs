@@ -68,12 +68,12 @@ impl Table {
     /// As a table for people.
     pub(super) fn print(&self) {
         println!(
-            "{:9} {:24} {:34} {:>10} {:>10} {:>10} {:>21} {:>6}",
+            "{:9} {:52} {:28} {:>10} {:>10} {:>10} {:>21} {:>6}",
             "case", "variant", "metric", "median", "min", "max", "95 % of the median", "rounds"
         );
         for figure in &self.figures {
             println!(
-                "{:9} {:24} {:34} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}",
+                "{:9} {:52} {:28} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}",
                 figure.case,
                 figure.variant,
                 format!("{}, {}", figure.metric, figure.unit),

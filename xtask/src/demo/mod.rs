@@ -82,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn start_agent(whyslow: &Path, socket: &Path, dir: &Path, port: u16) -> Result<Process> {
     let mut command = Command::new(whyslow);
     command.arg("agent").arg("--socket").arg(socket);
+    command.arg("--operations");
     // The shop alone: neither what else serves HTTP on this host, nor the partner that the shop asks,
     // which is served by this process.
     command.arg("--port").arg(port.to_string());

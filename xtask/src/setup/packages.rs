@@ -49,6 +49,13 @@ pub(crate) const NEEDS: &[Need] = &[
         present: has_postgres,
     },
     Need {
+        what: "MariaDB",
+        packages: &["mariadb-server"],
+        present: || {
+            find_program("mariadbd").is_some() && find_program("mariadb-install-db").is_some()
+        },
+    },
+    Need {
         what: "Redis",
         packages: &["redis-server"],
         present: || find_program("redis-server").is_some(),

@@ -166,7 +166,6 @@ pub(crate) fn finish(
             }
             finished.ledger = ledger::of(&delta);
             finished.waits = waits::entries(outcome.waits, begin_ns, outcome.end_ns);
-            finished.operations = request.operations.into_entries();
             finished.round_trips = u64::from(delta.round_trips);
             finished.bytes = ledger::bytes(&delta);
             finished.syscalls = ledger::syscalls(&delta);

@@ -9,9 +9,10 @@ use whyslow_abi::{
     connection::{ConnectionPhase, ConnectionState},
     read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_SPENT, DATA_TAIL,
-        DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord,
-        PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, SignalKind, SignalRecord,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_GAP, DATA_SHORT, DATA_SPENT,
+        DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord, EndReason, EndRecord, LifecycleKind,
+        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, ShortDataRecord,
+        SignalKind, SignalRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -64,23 +65,61 @@ impl Piece {
 
 /// Bytes exchanged with a server.
 #[derive(Clone, Debug)]
-pub(crate) struct Data {
-    pub(crate) raw: DataRecord,
-    /// By the thread; else it read.
-    pub(crate) written: bool,
-    /// The last that is shipped of its request.
-    pub(crate) spent: bool,
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one step; a box would be an allocation per record"
+)]
+pub(crate) enum Data {
+    Short(ShortDataRecord),
+    Long(DataRecord),
 }
 
 impl Data {
+    /// Front of the record.
+    pub(crate) fn head(&self) -> &DataHead {
+        match self {
+            Self::Short(raw) => &raw.head,
+            Self::Long(raw) => &raw.head,
+        }
+    }
+
+    /// By the thread; else it read.
+    pub(crate) fn written(&self) -> bool {
+        self.head().flags & DATA_WRITTEN != 0
+    }
+
+    /// The last that is shipped of its request.
+    pub(crate) fn spent(&self) -> bool {
+        self.head().flags & DATA_SPENT != 0
+    }
+
+    /// Bytes of the connection before these were not shipped.
+    pub(crate) fn gap(&self) -> bool {
+        self.head().flags & DATA_GAP != 0
+    }
+
+    /// Who the server is, where it is told.
+    pub(crate) fn server(&self) -> Option<&DataRecord> {
+        match self {
+            Self::Short(_) => None,
+            Self::Long(raw) => Some(raw),
+        }
+    }
+
     /// What was captured.
     pub(crate) fn chunk(&self) -> Chunk<'_> {
-        let front = (self.raw.front_len as usize).min(DATA_FRONT);
-        let tail = (self.raw.tail_len as usize).min(DATA_TAIL);
+        let used = |len: u32, limit: usize| (len as usize).min(limit);
+        let (front, tail) = match self {
+            Self::Short(raw) => (&raw.front[..used(raw.head.front_len, DATA_SHORT)], &[][..]),
+            Self::Long(raw) => (
+                &raw.front[..used(raw.head.front_len, DATA_FRONT)],
+                &raw.tail[..used(raw.tail_len, DATA_TAIL)],
+            ),
+        };
         Chunk {
-            front: &self.raw.front[..front],
-            tail: &self.raw.tail[..tail],
-            len: u64::from(self.raw.len).max(front as u64),
+            front,
+            tail,
+            len: u64::from(self.head().len).max(front.len() as u64),
         }
     }
 }
@@ -147,7 +186,7 @@ impl Record {
             Self::End(end) => &end.raw.header,
             Self::Lifecycle(lifecycle) => &lifecycle.raw.header,
             Self::Signal(signal) => &signal.raw.header,
-            Self::Data(data) => &data.raw.header,
+            Self::Data(data) => &data.head().header,
         }
     }
 }
@@ -189,15 +228,9 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
             let event = SignalKind::try_from(raw.event)?;
             Record::Signal(Signal { raw, event })
         }
-        RecordKind::Data => {
-            let raw: DataRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
-            let written = raw.flags & DATA_WRITTEN != 0;
-            let spent = raw.flags & DATA_SPENT != 0;
-            Record::Data(Data {
-                raw,
-                written,
-                spent,
-            })
+        RecordKind::Data => Record::Data(Data::Long(read_plain(bytes).ok_or_else(|| cut(bytes))?)),
+        RecordKind::ShortData => {
+            Record::Data(Data::Short(read_plain(bytes).ok_or_else(|| cut(bytes))?))
         }
     })
 }

@@ -1,4 +1,5 @@
-//! Bytes that a thread with an open request exchanged with a server: operations of that request.
+//! Bytes that a thread exchanged with a server: operations of the request that it has open. What it says between two
+//! requests belongs to none, but tells what the connection's next bytes mean.
 
 use super::Engine;
 use crate::{
@@ -7,69 +8,111 @@ use crate::{
     input::Findings,
     losses::reason,
     output::{Command, Output},
-    timeline::servers::{Answer, Owner, Server},
+    timeline::servers::{Answer, Outcome, Owner, Server},
 };
 
 impl Engine {
     /// `findings`: what a recording tells of the bytes, which it left out.
     pub(super) fn data(&mut self, data: &Data, findings: Option<Findings>, out: &mut Vec<Output>) {
-        let raw = &data.raw;
-        let (id, now_ns) = (raw.peer, raw.header.time_ns);
-        let Some(request) = self.connections.request_mut(raw.connection) else {
+        let head = data.head();
+        let (id, now_ns) = (head.peer, head.header.time_ns);
+        let owner = self.owner(data);
+        let used = owner.is_some_and(|owner| self.note_use(owner, id));
+        let Some(server) = self.server(data) else {
+            // Its first record was lost, or it was evicted here: the programs begin anew with it.
+            out.push(Output::Command(Command::ForgetServer { id }));
+            self.mark_sampled(owner);
             return;
         };
-        if request.number != raw.request || request.tgid != raw.header.tgid {
-            return;
-        }
-        if data.spent {
-            request.operations.mark_sampled();
-        }
-        let owner = (raw.connection, request.serial);
-        if !request.servers.contains(&id) {
-            request.servers.push(id);
-        }
-        let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
-        let (server, evicted) = self.servers.of(id, address);
+        let mut cut = Outcome::default();
+        let chunk = data.chunk();
         let outcome = match findings {
-            Some(findings) => server.told(owner, data.written, findings, now_ns),
-            None if data.written => server.written(owner, data.chunk(), now_ns),
-            None => server.read(owner, data.chunk(), now_ns),
+            Some(findings) => {
+                if data.gap() {
+                    cut = server.told_gap(&findings, now_ns);
+                }
+                server.told(owner, (data.written(), chunk.len), findings, now_ns)
+            }
+            None => {
+                if data.gap() {
+                    cut = server.gap(now_ns);
+                }
+                if data.written() {
+                    server.written(owner, chunk, now_ns)
+                } else {
+                    server.read(owner, chunk, now_ns)
+                }
+            }
         };
         if outcome.uninteresting {
             out.push(Output::Command(Command::IgnoreServer { id }));
         }
-        if outcome.missed
-            && let Some(request) = self.connections.request_mut(raw.connection)
+        for answer in cut.answers.iter().chain(&outcome.answers) {
+            self.answered(id, answer);
+        }
+        // What was not shipped before the request's first use of the connection was not its own.
+        if outcome.missed || data.spent() || data.gap() && used {
+            self.mark_sampled(owner);
+        }
+    }
+
+    /// The request that the thread has open.
+    fn owner(&mut self, data: &Data) -> Option<Owner> {
+        let head = data.head();
+        let request = self.connections.request_mut(head.connection)?;
+        let same = request.number == head.request && request.tgid == head.header.tgid;
+        same.then_some((head.connection, request.serial))
+    }
+
+    /// The connection, which may be new when the record tells who the server is.
+    fn server(&mut self, data: &Data) -> Option<&mut Server> {
+        let head = data.head();
+        let (id, now_ns) = (head.peer, head.header.time_ns);
+        let Some(raw) = data.server() else {
+            return self.servers.known(id);
+        };
+        let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
+        let (server, evicted) = self.servers.of(id, now_ns, address);
+        if let Some(evicted) = evicted {
+            self.losses
+                .add(reason::SERVERS_EVICTED, 1, head.header.tgid);
+            // What was open there is not counted any more.
+            for (connection, serial) in evicted.owners() {
+                if let Some(request) = self.connections.request_mut(connection)
+                    && request.serial == serial
+                {
+                    request.operations.mark_sampled();
+                }
+            }
+        }
+        Some(server)
+    }
+
+    fn mark_sampled(&mut self, owner: Option<Owner>) {
+        if let Some((connection, _)) = owner
+            && let Some(request) = self.connections.request_mut(connection)
         {
             request.operations.mark_sampled();
         }
-        for answer in &outcome.answers {
-            self.answered(id, answer, now_ns);
-        }
-        if let Some(server) = evicted {
-            self.losses.add(reason::SERVERS_EVICTED, 1, raw.header.tgid);
-            self.forgotten(&server);
-        }
     }
 
-    /// What was open on a connection that had to go is not counted any more.
-    fn forgotten(&mut self, server: &Server) {
-        let mut last = None;
-        for (connection, serial) in server.owners() {
-            if last.replace((connection, serial)) == Some((connection, serial)) {
-                continue;
-            }
-            if let Some(request) = self.connections.request_mut(connection)
-                && request.serial == serial
-            {
-                request.operations.mark_sampled();
-            }
+    /// The request uses the connection; returns whether it did before.
+    fn note_use(&mut self, (connection, _): Owner, id: u64) -> bool {
+        let Some(request) = self.connections.request_mut(connection) else {
+            return false;
+        };
+        let used = request.servers.contains(&id);
+        if !used {
+            request.servers.push(id);
         }
+        used
     }
 
     /// An operation is over. It belongs to the request that asked, while that is open.
-    fn answered(&mut self, id: u64, answer: &Answer, now_ns: u64) {
-        let (connection, serial) = answer.operation.owner;
+    fn answered(&mut self, id: u64, answer: &Answer) {
+        let Some((connection, serial)) = answer.operation.owner else {
+            return;
+        };
         let Some(server) = self.servers.get(id) else {
             return;
         };
@@ -83,14 +126,19 @@ impl Engine {
             return;
         }
         let operation = &answer.operation;
+        if answer.cut {
+            request.operations.mark_sampled();
+        }
         request.operations.add(&Done {
-            protocol,
+            protocol: protocol.name(),
             peer: &server.address,
             shape: &operation.shape,
-            ns: now_ns.saturating_sub(answer.begin_ns),
+            ns: answer.end_ns.saturating_sub(answer.begin_ns),
             first_byte_ns: operation.first_byte_ns.saturating_sub(answer.begin_ns),
             rows: answer.rows,
+            bytes: operation.bytes,
             error: answer.error.as_deref(),
+            opaque: protocol.is_opaque(),
         });
     }
 
@@ -100,7 +148,11 @@ impl Engine {
         let Some(request) = self.connections.request_mut(connection) else {
             return;
         };
-        for id in std::mem::take(&mut request.servers) {
+        let servers = std::mem::take(&mut request.servers);
+        let known = servers.iter().filter_map(|id| self.servers.get(*id));
+        let mut firsts: Vec<u64> = known.map(Server::first_ns).collect();
+        firsts.sort_unstable();
+        for id in servers {
             let Some(server) = self.servers.get(id) else {
                 continue;
             };
@@ -110,16 +162,26 @@ impl Engine {
             // One after the other: the first has all the time, as with those that are answered.
             let mut from_ns = server.answered_ns();
             for open in server.open_of(owner) {
-                let begin_ns = open.asked_ns.max(from_ns);
-                from_ns = end_ns;
+                let given_up = protocol.side_by_side();
+                let (begin_ns, end_ns) = if given_up.is_some() {
+                    // Until it asked elsewhere, since nothing tells of what it does not wait for.
+                    let next = firsts.partition_point(|ns| *ns <= open.asked_ns);
+                    let next_ns = firsts.get(next).copied().unwrap_or(end_ns);
+                    (open.asked_ns, next_ns.min(end_ns))
+                } else {
+                    (open.asked_ns.max(from_ns), open.end_ns(end_ns))
+                };
+                from_ns = from_ns.max(end_ns);
                 request.operations.add(&Done {
-                    protocol,
+                    protocol: protocol.name(),
                     peer: &server.address,
                     shape: &open.shape,
                     ns: end_ns.saturating_sub(begin_ns),
-                    first_byte_ns: 0,
+                    first_byte_ns: open.first_byte_ns.saturating_sub(begin_ns),
                     rows: 0,
-                    error: None,
+                    bytes: open.bytes,
+                    error: given_up.or(open.error.as_deref()),
+                    opaque: protocol.is_opaque(),
                 });
             }
         }

@@ -15,7 +15,7 @@ use crate::{
         waits::{PATH_FLOOR_NS, names},
     },
     losses::reason,
-    output::{Command, EndReason, EventKind, Output, Query, RequestFinished, Target},
+    output::{Binding, Command, EndReason, EventKind, Output, Query, RequestFinished, Target},
     timeline::connections::LastWrite,
 };
 
@@ -57,7 +57,12 @@ impl Engine {
         let Some(started) = request.started.as_ref().map(Arc::clone) else {
             return;
         };
-        let finished = finish::finish(*request, started, outcome);
+        let asked = std::mem::take(&mut request.operations).into_entries(self.settings.repeated);
+        let mut finished = finish::finish(*request, started, outcome);
+        if finished.binding == Binding::Thread {
+            self.shapes.end(noticed_ns, &asked);
+            finished.operations = asked.into_iter().map(|a| a.operation).collect();
+        }
         if finished.loss.contains(&reason::LEDGER_MISMATCH) {
             self.losses.add(reason::LEDGER_MISMATCH, 1, tgid);
         }

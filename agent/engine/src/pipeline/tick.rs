@@ -33,6 +33,7 @@ impl Engine {
         self.release_held(out);
         self.bury(now_ns, out);
         self.routes.tick(now_ns);
+        self.shapes.tick(now_ns);
         self.losses.tell(now_ns, out);
     }
 

@@ -1,6 +1,6 @@
-//! Answers to "what is now": requests in flight, workers, routes.
+//! Answers to "what is now": requests in flight, workers, routes, shapes.
 
-use super::{Engine, RoutesView};
+use super::{Engine, RoutesView, ShapesView};
 use crate::{
     attribution::{live, waits},
     output::{Binding, InFlight, RequestStarted, Worker},
@@ -51,7 +51,13 @@ impl Engine {
             }
             _ => Vec::new(),
         };
+        let (operations, shapes_left_out) = match binding {
+            Binding::Thread => request.operations.so_far(self.settings.repeated, SHAPES),
+            _ => (Vec::new(), 0),
+        };
         InFlight {
+            operations,
+            shapes_left_out,
             started,
             age_ns: now_ns.saturating_sub(request.begin_ns),
             phase: phase(request),
@@ -144,7 +150,16 @@ impl Engine {
     pub fn routes(&self, now_ns: u64, window_s: u32) -> RoutesView {
         self.routes.view(now_ns, window_s)
     }
+
+    /// Figures by shape over the last `window_s` seconds (0: 60, at most 600).
+    #[must_use]
+    pub fn shapes(&self, now_ns: u64, window_s: u32) -> ShapesView {
+        self.shapes.view(now_ns, window_s)
+    }
 }
+
+/// Shapes told with a request in flight; there may be thousands of those.
+const SHAPES: usize = 8;
 
 /// How far a request is, for people.
 fn phase(request: &OpenRequest) -> &'static str {

@@ -9,14 +9,38 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Recognised, memcached, postgres, redis};
+use super::{Recognised, dns, http_client, memcached, mysql, postgres, redis, tls};
 
 /// Protocols, in the order they are tried.
-pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] =
-    &[&postgres::Postgres, &redis::Redis, &memcached::Memcached];
+pub(crate) static CLIENT_PROTOCOLS: &[&dyn ClientProtocol] = &[
+    &tls::Tls,
+    &dns::Dns,
+    &http_client::HttpClient,
+    &mysql::Mysql,
+    &postgres::Postgres,
+    &redis::Redis,
+    &memcached::Memcached,
+];
 
 /// Longest shape that is kept, bytes; longer ones are cut at a character and end in `...`.
 pub(crate) const SHAPE_LIMIT: usize = 512;
+/// What was sent, as a shape that keeps literals: cut at [`SHAPE_LIMIT`]. `complete`: nothing is behind `bytes`.
+pub(crate) fn cut_at_limit(bytes: &[u8], complete: bool) -> String {
+    const CUT: &str = "...";
+    let front = bytes.get(..SHAPE_LIMIT + 4).unwrap_or(bytes);
+    let mut text = String::from_utf8_lossy(front).into_owned();
+    if complete && text.len() <= SHAPE_LIMIT && front.len() == bytes.len() {
+        return text;
+    }
+    let mut end = text.len().min(SHAPE_LIMIT - CUT.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.push_str(CUT);
+    text
+}
+
 /// Longest error code or message that is kept, bytes.
 #[cfg(test)]
 pub(crate) const ERROR_LIMIT: usize = 64;
@@ -67,6 +91,26 @@ pub enum Finding {
         /// Error code (SQLSTATE, first word of a Redis error), when it failed.
         error: Option<String>,
     },
+    /// As `Answered`, for the operation with this number among those that are open, the oldest being 0: of
+    /// protocols whose answers come in any order.
+    AnsweredAt {
+        /// Its number.
+        index: usize,
+        /// As in `Answered`.
+        rows: u64,
+        /// As in `Answered`.
+        error: Option<String>,
+    },
+    /// A part of the answer to the oldest open operation was read, and its end cannot be told: it was the
+    /// last part, unless this comes again.
+    Answering {
+        /// As in `Answered`.
+        error: Option<String>,
+    },
+    /// The answer to the oldest open operation ended with the part that [`Finding::Answering`] last told of.
+    AnsweredBefore,
+    /// The connection is encrypted from here on: with the next bytes that look so, these included.
+    Encrypted,
     /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.
     Missed,
 }
@@ -87,6 +131,13 @@ pub(crate) trait Session: Debug + Send {
     }
 }
 
+/// What the user decided about shapes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SessionOptions {
+    /// Literals, keys and arguments stay in shapes.
+    pub(crate) show_literals: bool,
+}
+
 /// One protocol that clients speak.
 pub(crate) trait ClientProtocol: Sync + Debug {
     /// Name on the wire: `postgresql`, `redis`.
@@ -98,4 +149,120 @@ pub(crate) trait ClientProtocol: Sync + Debug {
 
     /// A session that has seen nothing.
     fn session(&self) -> Box<dyn Session>;
+
+    /// The same as the user wants it. A protocol whose shapes leave nothing out needs none of its own.
+    fn session_with(&self, _options: SessionOptions) -> Box<dyn Session> {
+        self.session()
+    }
+
+    /// What is asked cannot be read: counts are of round trips, which operations may share.
+    fn is_opaque(&self) -> bool {
+        false
+    }
+
+    /// Operations are asked side by side, and answered in any order; one that is not answered was given
+    /// up when its request turned to another server, which is an error by this name.
+    fn side_by_side(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: SessionOptions = SessionOptions {
+        show_literals: true,
+    };
+
+    fn asked(protocol: &dyn ClientProtocol, options: SessionOptions, bytes: &[u8]) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut session = protocol.session_with(options);
+        // In two writes, as a socket may take them.
+        let (front, rest) = bytes.split_at(bytes.len() / 2);
+        for front in [front, rest] {
+            let chunk = Chunk {
+                front,
+                len: front.len() as u64,
+                ..Chunk::default()
+            };
+            session.written(chunk, &mut found);
+        }
+        found
+            .into_iter()
+            .filter_map(|finding| match finding {
+                Finding::Asked { shape } => Some(shape),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_was_sent_is_told_only_when_it_is_wanted() {
+        let redis = b"*3\r\n$3\r\nSET\r\n$6\r\nsecret\r\n$4\r\n4711\r\n*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\nGET 'a b'  c\r\n";
+        let memcached = b"set secret 0 0 4\r\n4711\r\nget secret\r\n";
+        let query = b"Q\0\0\0\x10select 4711\0";
+        type Case<'a> = (
+            &'a dyn ClientProtocol,
+            &'a [u8],
+            &'a [&'a str],
+            &'a [&'a str],
+        );
+        let sql = b"/* c */ call p('4711'); select 2";
+        let mut mysql = vec![sql.len() as u8 + 1, 0, 0, 0, 3];
+        mysql.extend_from_slice(sql);
+        let cases: [Case<'_>; 4] = [
+            (
+                &mysql::Mysql,
+                &mysql,
+                &["call p(?)"],
+                &["/* c */ call p('4711')"],
+            ),
+            (
+                &redis::Redis,
+                redis,
+                &["SET ? ...", "AUTH ?", "GET ? ..."],
+                &["SET secret 4711", "AUTH ?", "GET a b c"],
+            ),
+            (
+                &memcached::Memcached,
+                memcached,
+                &["set ?", "get ?"],
+                &["set secret 0 0 4", "get secret"],
+            ),
+            (&postgres::Postgres, query, &["select ?"], &["select 4711"]),
+        ];
+        for (protocol, bytes, hidden, shown) in cases {
+            assert_eq!(asked(protocol, SessionOptions::default(), bytes), hidden);
+            assert_eq!(asked(protocol, SHOWN, bytes), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_told_as_sent_is_bounded_and_says_where_it_ends() {
+        let value = "v".repeat(9_000);
+        let redis = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9000\r\n{value}\r\n");
+        let memcached = format!("get {}\r\n", "key ".repeat(2_000));
+        for (protocol, bytes) in [
+            (&redis::Redis as &dyn ClientProtocol, &redis),
+            (&memcached::Memcached, &memcached),
+        ] {
+            let told = asked(protocol, SHOWN, bytes.as_bytes());
+            assert_eq!(told.len(), 1);
+            assert!(
+                told[0].ends_with("...") && told[0].len() == SHAPE_LIMIT,
+                "{told:?}"
+            );
+        }
+        // The value was not captured.
+        let mut found = Vec::new();
+        let chunk = Chunk {
+            front: redis.as_bytes().get(..30).unwrap(),
+            tail: &[],
+            len: redis.len() as u64,
+        };
+        redis::Redis.session_with(SHOWN).written(chunk, &mut found);
+        let shape = "SET k vvv...".to_owned();
+        assert_eq!(found, [Finding::Asked { shape }]);
+    }
 }

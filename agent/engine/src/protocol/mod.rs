@@ -6,13 +6,18 @@
 pub(crate) mod authority;
 pub(crate) mod body;
 pub(crate) mod client;
+pub(crate) mod dns;
 #[cfg(test)]
 mod fuzz;
+pub(crate) mod host_name;
 pub(crate) mod http;
+pub(crate) mod http_client;
 pub(crate) mod memcached;
+pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod sql;
+pub(crate) mod tls;
 
 use std::fmt::Debug;
 

@@ -20,8 +20,8 @@ pub(crate) use target::target;
 use whyslow_abi::{
     connection::{ConnectionState, RESPONSE_HEAD},
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DataRecord, EndReason, EndRecord,
-        PIECE_PAYLOAD, PieceRecord, RecordKind,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DataHead, DataRecord, EndReason, EndRecord,
+        PIECE_PAYLOAD, PieceRecord, RecordKind, ShortDataRecord,
     },
 };
 
@@ -90,6 +90,7 @@ impl Redactor {
             Ok(RecordKind::Piece) => size_of::<PieceRecord>(),
             Ok(RecordKind::End) => size_of::<EndRecord>(),
             Ok(RecordKind::Data) => size_of::<DataRecord>(),
+            Ok(RecordKind::ShortData) => size_of::<ShortDataRecord>(),
             Ok(RecordKind::Lifecycle | RecordKind::Signal) => return,
             Err(_) => 0,
         };
@@ -103,7 +104,7 @@ impl Redactor {
             Ok(decode::Record::Begin(begin)) => self.begin(&begin, record),
             Ok(decode::Record::Piece(piece)) => self.piece(&piece, record),
             Ok(decode::Record::End(end)) => self.end(&end, record),
-            Ok(decode::Record::Data(_)) => blank_data(record),
+            Ok(decode::Record::Data(data)) => blank_data(&data, record),
             Ok(_) => {}
             Err(_) => record[32..].fill(0),
         }
@@ -222,9 +223,15 @@ fn redact_tail(tail: &mut [u8]) {
 }
 
 /// Statements and answers hold secrets anywhere: nothing of their bytes is kept.
-fn blank_data(record: &mut [u8]) {
-    record[offset_of!(DataRecord, front_len)..][..8].fill(0);
-    record[offset_of!(DataRecord, front)..].fill(0);
+fn blank_data(data: &decode::Data, record: &mut [u8]) {
+    record[offset_of!(DataHead, front_len)..][..4].fill(0);
+    match data {
+        decode::Data::Short(_) => record[offset_of!(ShortDataRecord, front)..].fill(0),
+        decode::Data::Long(_) => {
+            record[offset_of!(DataRecord, tail_len)..][..4].fill(0);
+            record[offset_of!(DataRecord, front)..].fill(0);
+        }
+    }
 }
 
 #[cfg(test)]

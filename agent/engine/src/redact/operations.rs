@@ -6,6 +6,7 @@
 use crate::{
     decode::{self, Record},
     input::{Finding, Findings},
+    protocol::client::SessionOptions,
     recent::Recent,
     timeline::{servers, speech::Speech},
 };
@@ -30,18 +31,31 @@ impl Conversations {
         let Ok(Record::Data(data)) = decode::record(record) else {
             return None;
         };
-        let (speech, _) = self.map.entry(data.raw.peer, Speech::new);
-        let mut found = Vec::new();
-        let uninteresting = if data.written {
-            speech.written(data.chunk(), &mut found)
-        } else {
-            speech.read(data.chunk(), &mut found);
-            false
+        let id = data.head().peer;
+        // As the engine: a connection begins with a record that tells who the server is.
+        let speech = match data.server() {
+            Some(_) => Some(self.map.entry(id, Speech::new).0),
+            None => self.map.known(id),
         };
+        let Some(speech) = speech else {
+            return Some(Findings::default());
+        };
+        let (mut gap, mut found) = (Vec::new(), Vec::new());
+        if data.gap() {
+            speech.gap(&mut gap);
+        }
+        let heard = if data.written() {
+            // Whatever the user wants to see: no literals.
+            speech.written(data.chunk(), SessionOptions::default(), &mut found)
+        } else {
+            speech.read(data.chunk(), &mut found)
+        };
+        let protocol = speech.protocol().map_or("", |protocol| protocol.name());
         Some(Findings {
-            protocol: speech.protocol().unwrap_or_default().to_owned(),
+            protocol: protocol.to_owned(),
+            gap: runs(gap),
             found: runs(found),
-            uninteresting,
+            uninteresting: heard.given_up,
         })
     }
 }

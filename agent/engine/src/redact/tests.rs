@@ -137,15 +137,29 @@ fn tails_keep_the_last_chunk_alone() {
 #[test]
 fn nothing_of_what_is_said_to_servers_is_kept() {
     let mut data: DataRecord = zeroed();
-    data.header.kind = RecordKind::Data as u32;
-    data.len = 900;
-    data.front_len = 512;
+    data.head.header.kind = RecordKind::Data as u32;
+    data.head.len = 900;
+    data.head.front_len = 512;
     data.tail_len = 64;
     data.front = [b's'; 512];
     data.tail = [b's'; 64];
     let mut record = plain_bytes(&data).to_vec();
     Redactor::new().redact(&mut record);
     let kept: DataRecord = read_plain(&record).unwrap();
-    assert_eq!((kept.len, kept.front_len, kept.tail_len), (900, 0, 0));
+    assert_eq!(
+        (kept.head.len, kept.head.front_len, kept.tail_len),
+        (900, 0, 0)
+    );
+    assert!(!record.contains(&b's'));
+
+    let mut data: ShortDataRecord = zeroed();
+    data.head.header.kind = RecordKind::ShortData as u32;
+    data.head.len = 128;
+    data.head.front_len = 128;
+    data.front = [b's'; 128];
+    let mut record = plain_bytes(&data).to_vec();
+    Redactor::new().redact(&mut record);
+    let kept: ShortDataRecord = read_plain(&record).unwrap();
+    assert_eq!((kept.head.len, kept.head.front_len), (128, 0));
     assert!(!record.contains(&b's'));
 }

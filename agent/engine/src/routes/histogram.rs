@@ -54,9 +54,14 @@ impl Histogram {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().map(|(_, count)| u64::from(*count)).sum()
+    }
+
     /// Value below which `share` (0 to 1) of the durations lie; 0 when there are none.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
-        let total: u64 = self.counts.iter().map(|(_, count)| u64::from(*count)).sum();
+        let total = self.total();
         let rank = ((total as f64 * share).ceil() as u64).clamp(1, total.max(1));
         let mut sum = 0;
         for (bucket, count) in &self.counts {

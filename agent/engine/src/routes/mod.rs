@@ -3,15 +3,16 @@
 //! Bounded: what finds no place goes to `(other)`, and is counted. A route without a request for ten
 //! minutes gives its place away.
 
-mod histogram;
+mod figures;
+pub(crate) mod histogram;
 pub(crate) mod template;
-mod window;
+pub(crate) mod window;
 
 use std::collections::{HashMap, HashSet};
 
+use figures::{Figures, Sample};
 use template::Rule;
-pub(crate) use window::Sample;
-use window::{Figures, WINDOW_LIMIT_S, Window, window_start};
+use window::{Span, Window};
 
 use crate::{
     output::{RequestFinished, Route},
@@ -24,8 +25,6 @@ const OTHER: u32 = 0;
 pub(crate) const OTHER_NAME: &str = "(other)";
 /// Hashes of folded routes kept to count them: of more it is only known that they are more.
 const FOLDED_LIMIT: usize = 8_192;
-/// Window when none is asked for, seconds.
-const DEFAULT_WINDOW_S: u64 = 60;
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
@@ -36,7 +35,7 @@ struct Entry {
     client_errors: u64,
     unanswered: u64,
     in_flight: u32,
-    window: Window,
+    window: Window<Figures>,
     free: bool,
 }
 
@@ -138,10 +137,10 @@ impl Routes {
             0 => entry.unanswered += 1,
             _ => {}
         }
-        entry.window.add(&Sample {
-            time_ns,
+        entry.window.at(time_ns).add(&Sample {
             wall_ns: finished.wall_ns,
             ledger: &finished.ledger,
+            operations: finished.operations.iter().map(|o| o.count).sum(),
         });
     }
 
@@ -169,13 +168,10 @@ impl Routes {
 
     /// Figures over the last `window_s` seconds (0: 60, at most 600).
     pub(crate) fn view(&self, now_ns: u64, window_s: u32) -> RoutesView {
-        let window_s = match u64::from(window_s) {
-            0 => DEFAULT_WINDOW_S,
-            s => s.min(WINDOW_LIMIT_S),
-        };
-        let start_ns = window_start(now_ns, window_s);
-        let covered_ns = now_ns.saturating_sub(start_ns.max(self.start_ns)).max(1);
-        let covered_s = covered_ns as f64 / 1e9;
+        let Span {
+            start_ns,
+            covered_s,
+        } = Span::back_from(now_ns, window_s, self.start_ns);
         let shown: Vec<(&Entry, Figures)> = self
             .entries
             .iter()
@@ -229,6 +225,11 @@ fn route(entry: &Entry, figures: &Figures, covered_s: f64, all_ns: u64) -> Route
             figures.total_ns as f64 / all_ns as f64
         },
         ledger: figures.ledger(),
+        operations_per_request: if figures.requests == 0 {
+            0.0
+        } else {
+            figures.operations as f64 / figures.requests as f64
+        },
         in_flight: entry.in_flight,
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn template(target: &str, rules: &[Rule], out: &mut String) {
 }
 
 /// Numbers, UUIDs, hashes, long tokens.
-fn is_variable(segment: &str) -> bool {
+pub(crate) fn is_variable(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     if bytes.is_empty() {
         return false;

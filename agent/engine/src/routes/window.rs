@@ -1,12 +1,7 @@
 //! Figures over a window: slots of 5 s for the last minute, of 30 s for the ten minutes before.
-//! An empty slot costs nothing; a slot grows with the buckets and accounts in use.
+//! An empty slot costs nothing; a slot grows with what its figures need.
 
 use std::collections::VecDeque;
-
-use whyslow_abi::account::Account;
-
-use super::histogram::Histogram;
-use crate::output::LedgerEntry;
 
 /// Length of a fine slot.
 pub(crate) const FINE_NS: u64 = 5_000_000_000;
@@ -15,99 +10,36 @@ const FINE_PER_COARSE: u64 = 6;
 /// Fine slots kept, the present one included.
 const FINE_KEPT: u64 = 13;
 /// Longest window, seconds.
-pub(crate) const WINDOW_LIMIT_S: u64 = 600;
+const WINDOW_LIMIT_S: u64 = 600;
+/// Window when none is asked for, seconds.
+const DEFAULT_WINDOW_S: u64 = 60;
 /// Coarse slots kept.
 const COARSE_KEPT: u64 = WINDOW_LIMIT_S * 1_000_000_000 / (FINE_NS * FINE_PER_COARSE) + 1;
 
-/// One finished request, as far as routes care.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample<'a> {
-    pub(crate) time_ns: u64,
-    pub(crate) wall_ns: u64,
-    pub(crate) ledger: &'a [LedgerEntry],
+/// What a slot holds.
+pub(crate) trait Figures: Default {
+    /// Adds those of another slot.
+    fn merge(&mut self, other: &Self);
 }
 
-/// Figures of one slot, or of several added up.
+/// Ring of slots.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) requests: u64,
-    pub(crate) total_ns: u64,
-    pub(crate) max_ns: u64,
-    pub(crate) histogram: Histogram,
-    /// Account, ns, count.
-    ledger: Vec<(u8, u64, u64)>,
-}
-
-impl Figures {
-    fn add(&mut self, sample: &Sample<'_>) {
-        self.requests += 1;
-        self.total_ns = self.total_ns.saturating_add(sample.wall_ns);
-        self.max_ns = self.max_ns.max(sample.wall_ns);
-        self.histogram.add(sample.wall_ns);
-        for entry in sample.ledger {
-            self.account(entry.account as u8, entry.ns, entry.count);
-        }
-    }
-
-    fn account(&mut self, account: u8, ns: u64, count: u64) {
-        match self.ledger.iter_mut().find(|(a, ..)| *a == account) {
-            Some((_, sum_ns, sum_count)) => {
-                *sum_ns = sum_ns.saturating_add(ns);
-                *sum_count = sum_count.saturating_add(count);
-            }
-            None => self.ledger.push((account, ns, count)),
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.total_ns = self.total_ns.saturating_add(other.total_ns);
-        self.max_ns = self.max_ns.max(other.max_ns);
-        self.histogram.merge(&other.histogram);
-        for (account, ns, count) in &other.ledger {
-            self.account(*account, *ns, *count);
-        }
-    }
-
-    /// Sums of the accounts, most time first.
-    pub(crate) fn ledger(&self) -> Vec<LedgerEntry> {
-        let mut entries: Vec<LedgerEntry> = self
-            .ledger
-            .iter()
-            .filter_map(|(account, ns, count)| {
-                Some(LedgerEntry {
-                    account: Account::try_from(*account).ok()?,
-                    ns: *ns,
-                    count: *count,
-                })
-            })
-            .collect();
-        entries.sort_by(|a, b| b.ns.cmp(&a.ns).then(a.account.cmp(&b.account)));
-        entries
-    }
-}
-
-/// Ring of slots of one route.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Window {
+pub(crate) struct Window<F> {
     /// Number of the slot since time 0, and its figures; oldest first.
-    fine: VecDeque<(u64, Figures)>,
-    coarse: VecDeque<(u64, Figures)>,
+    fine: VecDeque<(u64, F)>,
+    coarse: VecDeque<(u64, F)>,
 }
 
-impl Window {
-    pub(crate) fn add(&mut self, sample: &Sample<'_>) {
-        let slot = sample.time_ns / FINE_NS;
-        match self.fine.back_mut() {
-            // A request may be noticed late: it counts when it is noticed.
-            Some((last, figures)) if *last >= slot => figures.add(sample),
-            _ => {
-                self.expire(sample.time_ns);
-                let mut figures = Figures::default();
-                figures.add(sample);
-                self.fine.push_back((slot, figures));
-            }
+impl<F: Figures> Window<F> {
+    /// The slot of a moment. What is noticed late counts when it is noticed.
+    pub(crate) fn at(&mut self, time_ns: u64) -> &mut F {
+        let slot = time_ns / FINE_NS;
+        if self.fine.back().is_none_or(|(last, _)| *last < slot) {
+            self.expire(time_ns);
+            self.fine.push_back((slot, F::default()));
         }
+        let last = self.fine.len() - 1;
+        &mut self.fine[last].1
     }
 
     /// Makes fine slots coarse and drops what is too old.
@@ -143,9 +75,9 @@ impl Window {
     }
 
     /// Figures since `start_ns`, which is the begin of a slot ([`window_start`]).
-    pub(crate) fn since(&self, start_ns: u64) -> Figures {
+    pub(crate) fn since(&self, start_ns: u64) -> F {
         let fine = start_ns / FINE_NS;
-        let mut sum = Figures::default();
+        let mut sum = F::default();
         for (slot, figures) in &self.fine {
             if *slot >= fine {
                 sum.merge(figures);
@@ -165,8 +97,33 @@ impl Window {
     }
 }
 
+/// A window that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// Its begin, at that of a slot.
+    pub(crate) start_ns: u64,
+    /// What it covers, seconds: less than asked for when the agent is younger.
+    pub(crate) covered_s: f64,
+}
+
+impl Span {
+    /// The last `window_s` seconds (0: 60, at most 600) of an agent that started at `agent_ns`.
+    pub(crate) fn back_from(now_ns: u64, window_s: u32, agent_ns: u64) -> Self {
+        let window_s = match u64::from(window_s) {
+            0 => DEFAULT_WINDOW_S,
+            s => s.min(WINDOW_LIMIT_S),
+        };
+        let start_ns = window_start(now_ns, window_s);
+        let covered_ns = now_ns.saturating_sub(start_ns.max(agent_ns)).max(1);
+        Self {
+            start_ns,
+            covered_s: covered_ns as f64 / 1e9,
+        }
+    }
+}
+
 /// Begin of the window of `window_s` seconds before `now_ns`, at the begin of a slot.
-pub(crate) fn window_start(now_ns: u64, window_s: u64) -> u64 {
+fn window_start(now_ns: u64, window_s: u64) -> u64 {
     let start = now_ns.saturating_sub(window_s.min(WINDOW_LIMIT_S) * 1_000_000_000);
     let slot = if window_s * 1_000_000_000 <= FINE_NS * (FINE_KEPT - 1) {
         FINE_NS
@@ -182,19 +139,21 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
-    fn filled(seconds: u64) -> Window {
-        let mut window = Window::default();
-        let ledger = [LedgerEntry {
-            account: Account::Cpu,
-            ns: 3,
-            count: 1,
-        }];
+    /// How many, and the last.
+    #[derive(Default)]
+    struct Counted(u64, u64);
+
+    impl Figures for Counted {
+        fn merge(&mut self, other: &Self) {
+            self.0 += other.0;
+            self.1 = self.1.max(other.1);
+        }
+    }
+
+    fn filled(seconds: u64) -> Window<Counted> {
+        let mut window = Window::<Counted>::default();
         for second in 0..seconds {
-            window.add(&Sample {
-                time_ns: second * S,
-                wall_ns: (second + 1) * 1_000_000,
-                ledger: &ledger,
-            });
+            window.at(second * S).merge(&Counted(1, second + 1));
         }
         window
     }
@@ -211,9 +170,7 @@ mod tests {
                 "{window_s}: {covered}"
             );
             let figures = window.since(start);
-            assert_eq!(figures.requests, covered, "{window_s}");
-            assert_eq!(figures.ledger()[0].ns, covered * 3);
-            assert_eq!(figures.max_ns, 2_000_000_000);
+            assert_eq!((figures.0, figures.1), (covered, 2_000), "{window_s}");
         }
     }
 
@@ -228,11 +185,7 @@ mod tests {
     #[test]
     fn times_that_go_back_count_now() {
         let mut window = filled(100);
-        window.add(&Sample {
-            time_ns: 0,
-            wall_ns: 1,
-            ledger: &[],
-        });
-        assert_eq!(window.since(0).requests, 101);
+        window.at(0).merge(&Counted(1, 0));
+        assert_eq!(window.since(0).0, 101);
     }
 }

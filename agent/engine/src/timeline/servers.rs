@@ -3,16 +3,15 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::speech::Speech;
-
+use super::speech::{Heard, Speech};
 use crate::{
     input::Findings,
-    protocol::client::{Chunk, Finding, OPEN_LIMIT},
+    protocol::client::{Chunk, ClientProtocol, Finding, OPEN_LIMIT, SessionOptions},
     recent::Recent,
 };
 
 /// Connections kept; one that was silent for long goes first.
-pub(crate) const LIMIT: usize = 8_192;
+pub(crate) const LIMIT: usize = 16_384;
 /// Operations open on one connection at the most.
 const OPEN: usize = OPEN_LIMIT as usize;
 
@@ -22,12 +21,44 @@ pub(crate) type Owner = (u64, u64);
 /// An operation without its whole answer.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenOperation {
-    pub(crate) owner: Owner,
+    /// `None`: no request was open.
+    pub(crate) owner: Option<Owner>,
     /// Shared with the one before it, where that is the same: there may be many.
     pub(crate) shape: Arc<str>,
     pub(crate) asked_ns: u64,
     /// First read after it was asked; 0: none.
     pub(crate) first_byte_ns: u64,
+    /// Last read of an answer whose end cannot be told; 0: none.
+    pub(crate) read_ns: u64,
+    /// Error that such an answer told.
+    pub(crate) error: Option<String>,
+    /// Bytes of it and of its answer. Those of a transfer with parts of several are the first one's.
+    pub(crate) bytes: u64,
+}
+
+/// Bytes that a transfer moved, until they are somebody's.
+#[derive(Clone, Copy, Debug)]
+enum Moved {
+    Written(u64),
+    Read(u64),
+}
+
+impl Moved {
+    /// For an operation that was asked for by them.
+    fn asked(&mut self) -> u64 {
+        match self {
+            Self::Written(bytes) => std::mem::take(bytes),
+            Self::Read(_) => 0,
+        }
+    }
+
+    /// For an operation that was answered by them.
+    fn answered(&mut self) -> u64 {
+        match self {
+            Self::Written(_) => 0,
+            Self::Read(bytes) => std::mem::take(bytes),
+        }
+    }
 }
 
 /// An operation that is over.
@@ -36,8 +67,12 @@ pub(crate) struct Answer {
     pub(crate) operation: OpenOperation,
     /// When the connection was free for it: it was asked, and those before it were answered.
     pub(crate) begin_ns: u64,
+    /// When its answer was complete.
+    pub(crate) end_ns: u64,
     pub(crate) rows: u64,
     pub(crate) error: Option<String>,
+    /// Its end was not seen: how long it took is not known, and `end_ns` is `begin_ns`.
+    pub(crate) cut: bool,
 }
 
 /// What came of a transfer.
@@ -55,15 +90,22 @@ pub(crate) struct Outcome {
 pub(crate) struct Server {
     pub(crate) address: Arc<str>,
     speech: Speech,
+    options: SessionOptions,
     open: VecDeque<OpenOperation>,
     /// When the last answer was complete.
     answered_ns: u64,
+    first_ns: u64,
 }
 
 impl Server {
-    /// Name of what is spoken.
-    pub(crate) fn protocol(&self) -> Option<&'static str> {
+    /// What is spoken.
+    pub(crate) fn protocol(&self) -> Option<&'static dyn ClientProtocol> {
         self.speech.protocol()
+    }
+
+    /// When bytes were first exchanged.
+    pub(crate) fn first_ns(&self) -> u64 {
+        self.first_ns
     }
 
     /// When the last answer was complete.
@@ -71,64 +113,109 @@ impl Server {
         self.answered_ns
     }
 
-    /// Requests with open operations; one may come several times.
+    /// Requests with open operations, each once in a row.
     pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
-        self.open.iter().map(|open| open.owner)
+        let mut last = None;
+        let owners = self.open.iter().filter_map(|open| open.owner);
+        owners.filter(move |owner| last.replace(*owner) != Some(*owner))
     }
 
     /// Open operations of a request.
     pub(crate) fn open_of(&self, owner: Owner) -> impl Iterator<Item = &OpenOperation> {
+        let owner = Some(owner);
         self.open.iter().filter(move |open| open.owner == owner)
     }
 
-    /// The request wrote.
-    pub(crate) fn written(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
+    /// Bytes were not seen, in either direction.
+    pub(crate) fn gap(&mut self, now_ns: u64) -> Outcome {
         let mut found = Vec::new();
-        let mut outcome = Outcome {
-            uninteresting: self.speech.written(chunk, &mut found),
-            ..Outcome::default()
-        };
-        self.take(found, owner, now_ns, &mut outcome);
-        outcome
+        self.speech.gap(&mut found);
+        self.cut(found, now_ns)
     }
 
-    /// The request read.
-    pub(crate) fn read(&mut self, owner: Owner, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
-        self.first_byte(now_ns);
+    /// Bytes were not seen, and a recording tells what that ended.
+    pub(crate) fn told_gap(&mut self, findings: &Findings, now_ns: u64) -> Outcome {
+        self.cut(repeated(findings.gap.clone()), now_ns)
+    }
+
+    fn cut(&mut self, found: impl IntoIterator<Item = Finding>, now_ns: u64) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut found = Vec::new();
-        self.speech.read(chunk, &mut found);
-        self.take(found, owner, now_ns, &mut outcome);
+        self.take(found, None, now_ns, Moved::Read(0), &mut outcome);
+        for answer in &mut outcome.answers {
+            answer.cut = true;
+            answer.end_ns = answer.begin_ns;
+            answer.operation.first_byte_ns = 0;
+        }
         outcome
     }
 
-    /// The request wrote or read, and a recording tells what was found in that.
+    /// The thread wrote, for that request.
+    pub(crate) fn written(
+        &mut self,
+        owner: Option<Owner>,
+        chunk: Chunk<'_>,
+        now_ns: u64,
+    ) -> Outcome {
+        let mut found = Vec::new();
+        let heard = self.speech.written(chunk, self.options, &mut found);
+        self.heard(heard, found, (owner, Moved::Written(chunk.len)), now_ns)
+    }
+
+    /// The thread read, for that request.
+    pub(crate) fn read(&mut self, owner: Option<Owner>, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
+        self.first_byte(now_ns);
+        let mut found = Vec::new();
+        let heard = self.speech.read(chunk, &mut found);
+        self.heard(heard, found, (owner, Moved::Read(chunk.len)), now_ns)
+    }
+
+    /// The thread wrote or read so many bytes, and a recording tells what was found in them.
     pub(crate) fn told(
         &mut self,
-        owner: Owner,
-        written: bool,
+        owner: Option<Owner>,
+        (written, len): (bool, u64),
         findings: Findings,
         now_ns: u64,
     ) -> Outcome {
-        if !written {
+        let moved = if written {
+            Moved::Written(len)
+        } else {
             self.first_byte(now_ns);
-        }
-        let mut outcome = Outcome {
-            uninteresting: findings.uninteresting,
-            ..Outcome::default()
+            Moved::Read(len)
+        };
+        let heard = Heard {
+            given_up: findings.uninteresting,
+            encrypted: findings.found.iter().any(|(_, f)| *f == Finding::Encrypted),
         };
         if findings.uninteresting {
             self.speech = Speech::Ignored;
         }
-        if findings.found.is_empty() || self.speech.tell(&findings.protocol) {
-            let repeated = |(count, finding): (u32, Finding)| {
-                std::iter::repeat_n(finding, (count as usize).min(OPEN))
-            };
-            let found = findings.found.into_iter().flat_map(repeated);
-            self.take(found, owner, now_ns, &mut outcome);
+        let known = findings.protocol.is_empty() || self.speech.tell(&findings.protocol);
+        let found = if known {
+            findings.found
         } else {
-            outcome.missed = true;
+            vec![(1, Finding::Missed)]
+        };
+        self.heard(heard, repeated(found), (owner, moved), now_ns)
+    }
+
+    fn heard(
+        &mut self,
+        heard: Heard,
+        found: impl IntoIterator<Item = Finding>,
+        (owner, moved): (Option<Owner>, Moved),
+        now_ns: u64,
+    ) -> Outcome {
+        let mut outcome = Outcome {
+            uninteresting: heard.given_up,
+            ..Outcome::default()
+        };
+        if heard.encrypted {
+            // What is still open is not heard of any more.
+            outcome.missed |= !self.open.is_empty();
+            self.open.clear();
         }
+        self.take(found, owner, now_ns, moved, &mut outcome);
         outcome
     }
 
@@ -143,8 +230,9 @@ impl Server {
     fn take(
         &mut self,
         found: impl IntoIterator<Item = Finding>,
-        owner: Owner,
+        owner: Option<Owner>,
         now_ns: u64,
+        mut moved: Moved,
         outcome: &mut Outcome,
     ) {
         for finding in found {
@@ -157,60 +245,146 @@ impl Server {
                         shape,
                         asked_ns: now_ns,
                         first_byte_ns: 0,
+                        read_ns: 0,
+                        error: None,
+                        bytes: moved.asked(),
                     });
                 }
                 Finding::Asked { .. } | Finding::Missed => outcome.missed = true,
                 Finding::Answered { rows, error } => {
-                    let Some(mut operation) = self.open.pop_front() else {
-                        continue;
-                    };
-                    if operation.first_byte_ns == 0 {
-                        operation.first_byte_ns = now_ns;
+                    if let Some(mut operation) = self.open.pop_front() {
+                        operation.bytes = operation.bytes.saturating_add(moved.answered());
+                        outcome
+                            .answers
+                            .push(self.answered(operation, now_ns, (rows, error)));
                     }
-                    let begin_ns = operation.asked_ns.max(self.answered_ns);
-                    self.answered_ns = now_ns;
-                    outcome.answers.push(Answer {
-                        operation,
-                        begin_ns,
-                        rows,
-                        error,
-                    });
                 }
+                Finding::AnsweredAt { index, rows, error } => {
+                    if let Some(mut operation) = self.open.remove(index) {
+                        operation.first_byte_ns = now_ns;
+                        operation.bytes = operation.bytes.saturating_add(moved.answered());
+                        outcome.answers.push(Answer {
+                            begin_ns: operation.asked_ns,
+                            end_ns: now_ns,
+                            rows,
+                            error,
+                            operation,
+                            cut: false,
+                        });
+                    }
+                }
+                Finding::Answering { error } => {
+                    if let Some(operation) = self.open.front_mut() {
+                        operation.read_ns = now_ns;
+                        operation.error = error;
+                    }
+                }
+                Finding::AnsweredBefore => {
+                    if let Some(mut operation) = self.open.pop_front() {
+                        let end_ns = operation.end_ns(now_ns);
+                        let error = operation.error.take();
+                        outcome
+                            .answers
+                            .push(self.answered(operation, end_ns, (0, error)));
+                    }
+                }
+                Finding::Encrypted => {}
             }
         }
+        self.count_part(moved);
     }
+
+    /// What began and ended no operation is a part of one that goes on.
+    fn count_part(&mut self, moved: Moved) {
+        let part = match moved {
+            Moved::Written(bytes) => self.open.back_mut().map(|last| (last, bytes)),
+            Moved::Read(bytes) => self.open.front_mut().map(|first| (first, bytes)),
+        };
+        if let Some((operation, bytes)) = part {
+            operation.bytes = operation.bytes.saturating_add(bytes);
+        }
+    }
+
+    /// The oldest operation is over. The next begins where this has ended.
+    fn answered(
+        &mut self,
+        mut operation: OpenOperation,
+        end_ns: u64,
+        (rows, error): (u64, Option<String>),
+    ) -> Answer {
+        if operation.first_byte_ns == 0 {
+            operation.first_byte_ns = end_ns;
+        }
+        let begin_ns = operation.asked_ns.max(self.answered_ns);
+        self.answered_ns = end_ns;
+        Answer {
+            operation,
+            begin_ns,
+            end_ns,
+            rows,
+            error,
+            cut: false,
+        }
+    }
+}
+
+impl OpenOperation {
+    /// When it was over, if nothing more comes until `now_ns`.
+    pub(crate) fn end_ns(&self, now_ns: u64) -> u64 {
+        if self.read_ns == 0 {
+            now_ns
+        } else {
+            self.read_ns
+        }
+    }
+}
+
+/// Findings of a recording.
+fn repeated(runs: Vec<(u32, Finding)>) -> impl Iterator<Item = Finding> {
+    let run =
+        |(count, finding): (u32, Finding)| std::iter::repeat_n(finding, (count as usize).min(OPEN));
+    runs.into_iter().flat_map(run)
 }
 
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Servers {
     map: Recent<Server>,
-}
-
-impl Default for Servers {
-    fn default() -> Self {
-        Self {
-            map: Recent::new(LIMIT),
-        }
-    }
+    options: SessionOptions,
 }
 
 impl Servers {
+    pub(crate) fn new(options: SessionOptions) -> Self {
+        Self {
+            map: Recent::new(LIMIT),
+            options,
+        }
+    }
+
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
         self.map.get(id)
+    }
+
+    /// The connection, if it is known.
+    pub(crate) fn known(&mut self, id: u64) -> Option<&mut Server> {
+        self.map.known(id)
     }
 
     /// The connection, made when it is new; and another, when one had to go for it.
     pub(crate) fn of(
         &mut self,
         id: u64,
+        now_ns: u64,
         address: impl FnOnce() -> String,
     ) -> (&mut Server, Option<Server>) {
+        let options = self.options;
         self.map.entry(id, || Server {
             address: address().into(),
             speech: Speech::new(),
+            options,
             open: VecDeque::new(),
             answered_ns: 0,
+            first_ns: now_ns,
         })
     }
 }

@@ -3,7 +3,8 @@
 
 use crate::protocol::{
     Recognised,
-    client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session},
+    client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session, SessionOptions},
+    tls::Tls,
 };
 
 /// Writes that are looked at until a connection is given up as unknown.
@@ -21,38 +22,78 @@ pub(crate) enum Speech {
     Ignored,
 }
 
+/// What a transfer meant for the connection itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heard {
+    /// It is given up just now.
+    pub(crate) given_up: bool,
+    /// It is encrypted from here on.
+    pub(crate) encrypted: bool,
+}
+
 impl Speech {
     /// One that was not heard yet.
     pub(crate) fn new() -> Self {
         Self::Unknown(0)
     }
 
-    /// Name of what is spoken.
-    pub(crate) fn protocol(&self) -> Option<&'static str> {
+    /// What is spoken.
+    pub(crate) fn protocol(&self) -> Option<&'static dyn ClientProtocol> {
         match self {
-            Self::Known(protocol, _) | Self::Told(protocol) => Some(protocol.name()),
+            Self::Known(protocol, _) | Self::Told(protocol) => Some(*protocol),
             Self::Unknown(_) | Self::Ignored => None,
         }
     }
 
-    /// The client wrote. Returns whether it is given up just now.
-    pub(crate) fn written(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) -> bool {
-        let mut given_up = false;
+    /// The client wrote.
+    pub(crate) fn written(
+        &mut self,
+        chunk: Chunk<'_>,
+        options: SessionOptions,
+        found: &mut Vec<Finding>,
+    ) -> Heard {
+        let mut heard = Heard::default();
         if let Self::Unknown(tries) = self {
-            *self = recognise(chunk.front, *tries);
-            given_up = matches!(self, Self::Ignored);
+            *self = recognise(chunk.front, *tries, options);
+            heard.given_up = matches!(self, Self::Ignored);
         }
         if let Self::Known(_, session) = self {
             session.written(chunk, found);
         }
-        given_up
+        heard.encrypted = self.becomes_encrypted(found);
+        if heard.encrypted
+            && let Self::Known(_, session) = self
+        {
+            session.written(chunk, found);
+        }
+        heard
     }
 
     /// The client read.
-    pub(crate) fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) {
+    pub(crate) fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) -> Heard {
         if let Self::Known(_, session) = self {
             session.read(chunk, found);
         }
+        Heard {
+            given_up: false,
+            encrypted: self.becomes_encrypted(found),
+        }
+    }
+
+    /// Bytes were not seen, in either direction.
+    pub(crate) fn gap(&mut self, found: &mut Vec<Finding>) {
+        if let Self::Known(_, session) = self {
+            session.gap(found);
+        }
+    }
+
+    /// What is spoken is TLS, when the session has found that.
+    fn becomes_encrypted(&mut self, found: &[Finding]) -> bool {
+        let becomes = found.last() == Some(&Finding::Encrypted);
+        if becomes {
+            *self = Self::Known(&Tls, Tls.session());
+        }
+        becomes
     }
 
     /// A recording tells what is spoken. Returns whether that is known here.
@@ -66,10 +107,10 @@ impl Speech {
     }
 }
 
-fn recognise(written: &[u8], tries: u8) -> Speech {
+fn recognise(written: &[u8], tries: u8, options: SessionOptions) -> Speech {
     for protocol in CLIENT_PROTOCOLS {
         if protocol.recognise(written) == Recognised::Yes {
-            return Speech::Known(*protocol, protocol.session());
+            return Speech::Known(*protocol, protocol.session_with(options));
         }
     }
     if tries + 1 >= TRIES {

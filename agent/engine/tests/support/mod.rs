@@ -277,17 +277,17 @@ impl Kernel {
             let stands_for = if last { left } else { DATA_FRONT };
             let id = self.threads[&tid].connection;
             let mut record: DataRecord = zeroed();
-            record.header = self.header(RecordKind::Data, tid, now_ns);
-            record.peer = exchange.server;
-            record.connection = id;
-            record.request = self.connections.get(&id).map_or(0, |c| c.request);
-            record.flags = u32::from(exchange.written) * DATA_WRITTEN;
-            record.flags |= u32::from(exchange.spent && last) * DATA_SPENT;
+            record.head.header = self.header(RecordKind::Data, tid, now_ns);
+            record.head.peer = exchange.server;
+            record.head.connection = id;
+            record.head.request = self.connections.get(&id).map_or(0, |c| c.request);
+            record.head.flags = u32::from(exchange.written) * DATA_WRITTEN;
+            record.head.flags |= u32::from(exchange.spent && last) * DATA_SPENT;
             record.family = 2;
             record.port_be = (exchange.server as u16).to_be();
             record.address[..4].copy_from_slice(&[127, 0, 0, 1]);
-            record.len = stands_for as u32;
-            record.front_len = captured as u32;
+            record.head.len = stands_for as u32;
+            record.head.front_len = captured as u32;
             record.front[..captured].copy_from_slice(&bytes[at..at + captured]);
             if stands_for > captured && stands_for >= DATA_TAIL {
                 record.tail_len = DATA_TAIL as u32;
@@ -338,6 +338,32 @@ impl Kernel {
         state.tail[8 - tail.len()..].copy_from_slice(tail);
         state.totals = thread.totals;
         state.waits = thread.waits;
+    }
+
+    /// Bytes were exchanged with the server `peer`, for the request on connection `id`.
+    pub(crate) fn exchanged(
+        &mut self,
+        (tid, now_ns): (u32, u64),
+        id: u64,
+        peer: u64,
+        bytes: &[u8],
+        written: bool,
+    ) {
+        let request = self.connections[&id].request;
+        let mut record: DataRecord = zeroed();
+        record.head.header = self.header(RecordKind::Data, tid, now_ns);
+        record.head.peer = peer;
+        record.head.connection = id;
+        record.head.request = request;
+        record.head.flags = if written { DATA_WRITTEN } else { 0 };
+        record.head.len = bytes.len() as u32;
+        record.head.front_len = bytes.len() as u32;
+        record.family = 2;
+        record.port_be = 6379_u16.to_be();
+        record.address = [0; 16];
+        record.address[..4].copy_from_slice(&[10, 0, 0, peer as u8]);
+        record.front[..bytes.len()].copy_from_slice(bytes);
+        self.send(&record);
     }
 
     /// The client closed its side, or (`reset`) the connection broke.

@@ -106,6 +106,20 @@ impl v1::whyslow_server::Whyslow for Service {
         }))
     }
 
+    async fn shapes(
+        &self,
+        request: Request<v1::ShapesRequest>,
+    ) -> Result<Response<v1::ShapesResponse>, Status> {
+        let answer = self.handle.shapes(request.into_inner().window_s).await?;
+        Ok(Response::new(v1::ShapesResponse {
+            monotonic_ns: answer.now_ns,
+            window_s: answer.value.window_s,
+            shapes: answer.value.shapes.iter().map(wire::shape).collect(),
+            folded: answer.value.folded,
+            folded_more: answer.value.folded_more,
+        }))
+    }
+
     async fn workers(
         &self,
         request: Request<v1::WorkersRequest>,

@@ -10,6 +10,8 @@ use whyslow_proto::v1::{
     self, SubscribeRequest, event::Event as Kind, whyslow_client::WhyslowClient,
 };
 
+mod operations;
+
 use super::*;
 use crate::{
     host,

@@ -74,10 +74,10 @@ impl Look<'_> {
             | SyscallKind::SendFile => self.descriptor(first, Direction::Write),
             SyscallKind::Splice => self.descriptor(third, Direction::Write),
             SyscallKind::Accept => (Account::NetClientRead, Target::Unknown),
-            SyscallKind::Connect => (
-                Account::NetUpstream,
-                self.descriptor(first, Direction::Read).1,
-            ),
+            SyscallKind::Connect => match self.descriptor(first, Direction::Read) {
+                (Account::NetDns, target) => (Account::NetDns, target),
+                (_, target) => (Account::NetUpstream, target),
+            },
             SyscallKind::Poll => self.polled(first, second),
             SyscallKind::Select => match u64::try_from(self.slot.selected_fd) {
                 Ok(fd) => self.descriptor(fd, Direction::Read),
@@ -182,6 +182,8 @@ impl Look<'_> {
                 Direction::Read => Account::NetClientRead,
                 Direction::Write => Account::NetClientWrite,
             }
+        } else if socket.inet && (socket.asks_for_names() || self.slot.name_socket == inode) {
+            Account::NetDns
         } else if socket.inet {
             Account::NetUpstream
         } else {

@@ -22,7 +22,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use whyslow_abi::{
-    connection::{ConnectionState, SocketPlace},
+    connection::{ConnectionState, SERVER_IGNORED, SocketPlace},
     loss::LossReason,
     plain_bytes, read_plain,
     record::{LifecycleKind, LifecycleRecord, RecordHeader, RecordKind},
@@ -61,7 +61,7 @@ pub struct KernelSource {
     connections: KernelHash<MapData, u64, ConnectionValue>,
     descriptors: KernelHash<MapData, u64, PlaceValue>,
     targets: KernelHash<MapData, u32, u32>,
-    uninteresting: KernelHash<MapData, u64, u8>,
+    servers: KernelHash<MapData, u64, u32>,
     losses: PerCpuArray<MapData, u64>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     slots: SlotMap,
@@ -75,6 +75,7 @@ pub struct KernelSource {
     rules: WatchRules,
     admission: Admission,
     features: Vec<Feature>,
+    operations: bool,
 }
 
 impl KernelSource {
@@ -96,7 +97,7 @@ impl KernelSource {
             connections: take(&mut ebpf, "CONNECTIONS")?.try_into()?,
             descriptors: take(&mut ebpf, "DESCRIPTORS")?.try_into()?,
             targets: take(&mut ebpf, "TARGETS")?.try_into()?,
-            uninteresting: take(&mut ebpf, "UNINTERESTING")?.try_into()?,
+            servers: take(&mut ebpf, "SERVERS")?.try_into()?,
             losses: take(&mut ebpf, "LOSSES")?.try_into()?,
             logger: EbpfLogger::init(&mut ebpf)
                 .inspect_err(|error| tracing::debug!("no log lines from the programs: {error}"))
@@ -108,6 +109,7 @@ impl KernelSource {
             rules: options.rules,
             admission: Admission::default(),
             features,
+            operations: options.operations,
             ebpf,
         };
         // Only now: what starts to listen after this look is seen by the programs. Twice: a child
@@ -280,6 +282,10 @@ impl Source for KernelSource {
         }
     }
 
+    fn reads_operations(&self) -> bool {
+        self.operations
+    }
+
     fn obey(&mut self, command: &Command) -> anyhow::Result<()> {
         match command {
             Command::ForgetConnection { id, pid, fd } => {
@@ -299,9 +305,14 @@ impl Source for KernelSource {
                 self.carry_out(&family)
             }
             Command::IgnoreServer { id } => self
-                .uninteresting
-                .insert(*id, 1, 0)
+                .servers
+                .insert(*id, SERVER_IGNORED, 0)
                 .with_context(|| format!("leave socket {id} alone")),
+            Command::ForgetServer { id } => {
+                // The kernel may have dropped it already.
+                let _ = self.servers.remove(id);
+                Ok(())
+            }
             Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),
         }
     }

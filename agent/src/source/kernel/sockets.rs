@@ -63,6 +63,11 @@ impl SocketTables {
 }
 
 impl Socket {
+    /// Its peer is a name server.
+    pub(super) fn asks_for_names(&self) -> bool {
+        self.peer.ends_with(":53")
+    }
+
     /// What is known of it will not change as long as it lives.
     fn is_settled(&self) -> bool {
         self.listening || !self.peer.is_empty()

@@ -22,7 +22,8 @@ use tonic::{
 };
 use whyslow_proto::v1::{
     Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest,
-    RoutesResponse, SubscribeRequest, WorkersRequest, WorkersResponse,
+    RoutesResponse, ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest,
+    WorkersResponse,
     whyslow_server::{Whyslow, WhyslowServer},
 };
 
@@ -42,6 +43,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 struct Fake {
     asked: Arc<AtomicU64>,
     token: Option<&'static str>,
+    /// It does not know all questions.
+    old: bool,
 }
 
 impl Fake {
@@ -88,6 +91,21 @@ impl Whyslow for Fake {
         Ok(Response::new(RoutesResponse {
             window_s,
             ..snapshot().routes
+        }))
+    }
+
+    async fn shapes(
+        &self,
+        request: Request<ShapesRequest>,
+    ) -> Result<Response<ShapesResponse>, Status> {
+        self.check(&request)?;
+        if self.old {
+            return Err(Status::unimplemented("what shapes?"));
+        }
+        let window_s = f64::from(request.get_ref().window_s);
+        Ok(Response::new(ShapesResponse {
+            window_s,
+            ..snapshot().shapes
         }))
     }
 
@@ -247,6 +265,26 @@ async fn one_snapshot() {
     );
 
     server.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_knows_no_shapes_is_shown_all_the_same() {
+    for old in [false, true] {
+        let fake = Fake {
+            old,
+            ..Fake::default()
+        };
+        let server = Running::start(anywhere(), fake);
+        let connector = server.connector();
+        let mut agent = Agent::connect(&connector, 30).await.unwrap();
+        let answer = agent.poll().await.unwrap();
+        assert_eq!(answer.shapes.shapes.is_empty(), old);
+        assert_eq!(answer.routes.routes.len(), 4);
+        if !old {
+            assert_eq!(answer.shapes.window_s, 30.0);
+        }
+        server.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use ratatui::{
 };
 use whyslow_proto::v1::{
     AgentStatus, Feature, FileTarget, InFlightRequest, InFlightResponse, InfoResponse, LedgerEntry,
-    LockTarget, Loss, PeerTarget, ProcessTarget, RequestStarted, Route, RoutesResponse, WaitTarget,
-    Worker, WorkersResponse, wait_target::Target,
+    LockTarget, Loss, Operation, PeerTarget, ProcessTarget, RequestStarted, Route, RoutesResponse,
+    Shape, ShapesResponse, WaitTarget, Worker, WorkersResponse, wait_target::Target,
 };
 
 use crate::{
@@ -94,6 +94,43 @@ pub(crate) fn request(
             ("run_queue", 1),
         ]),
         binding: "thread".to_owned(),
+        operations: Vec::new(),
+        shapes_left_out: 0,
+    }
+}
+
+/// Operations of one shape, 3 ms each but for a slow one.
+pub(crate) fn operation(protocol: &str, shape: &str, count: u64) -> Operation {
+    Operation {
+        protocol: protocol.to_owned(),
+        peer: "127.0.0.1:5432".to_owned(),
+        shape: shape.to_owned(),
+        count,
+        total_ns: count * 3 * MS + 17 * MS,
+        slowest_ns: 20 * MS,
+        repeated: count >= 10,
+        ..Operation::default()
+    }
+}
+
+/// A shape that `requests` requests asked for, `each` times.
+pub(crate) fn shape(protocol: &str, shape: &str, requests: u64, each: u64) -> Shape {
+    let count = requests * each;
+    Shape {
+        protocol: protocol.to_owned(),
+        shape: shape.to_owned(),
+        peer: "127.0.0.1:5432".to_owned(),
+        count,
+        errors: count / 2_000,
+        requests,
+        repeated: if each >= 10 { requests } else { 0 },
+        rate_per_s: count as f64 / 60.0,
+        total_ns: count * 800_000,
+        p50_ns: 700_000,
+        p95_ns: 2 * MS,
+        max_ns: 31 * MS,
+        time_share: count as f64 / 40_000.0,
+        sampled: false,
     }
 }
 
@@ -115,6 +152,7 @@ pub(crate) fn route(method: &str, route: &str, ms: u64, accounts: &[(&str, u64)]
         worker_share: ms as f64 / 20_000.0,
         ledger: ledger(accounts),
         in_flight: u32::try_from(ms / 2000).unwrap(),
+        operations_per_request: ms as f64 / 250.0,
     }
 }
 
@@ -151,10 +189,70 @@ pub(crate) fn snapshot() -> Snapshot {
         in_flight: in_flight(),
         routes: routes(),
         workers: workers(),
+        shapes: shapes(),
+    }
+}
+
+/// The same, of an agent that does not read operations.
+pub(crate) fn without_operations() -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.info.status.as_mut().unwrap().operations = false;
+    snapshot.shapes.shapes.clear();
+    for request in &mut snapshot.in_flight.requests {
+        request.operations.clear();
+    }
+    for route in &mut snapshot.routes.routes {
+        route.operations_per_request = 0.0;
+    }
+    snapshot
+}
+
+fn shapes() -> ShapesResponse {
+    let several = Shape {
+        peer: String::new(),
+        sampled: true,
+        ..shape("redis", "GET ?", 900, 3)
+    };
+    ShapesResponse {
+        monotonic_ns: NOW_NS,
+        window_s: 60.0,
+        shapes: vec![
+            shape(
+                "postgresql",
+                "select name, price from item where id = ?",
+                940,
+                37,
+            ),
+            several,
+            shape(
+                "postgresql",
+                "update cart set total = ? where id = ?",
+                514,
+                1,
+            ),
+            shape("memcached", "get ?", 12, 1),
+        ],
+        folded: 0,
+        folded_more: false,
     }
 }
 
 fn in_flight() -> InFlightResponse {
+    let mut answer = bare_in_flight();
+    answer.requests[0].operations = vec![
+        operation(
+            "postgresql",
+            "select name, price from item where id = ?",
+            37,
+        ),
+        operation("redis", "GET ?", 2),
+    ];
+    answer.requests[0].shapes_left_out = 3;
+    answer.requests[1].operations = vec![operation("redis", "SET ? ...", 1)];
+    answer
+}
+
+fn bare_in_flight() -> InFlightResponse {
     InFlightResponse {
         monotonic_ns: NOW_NS,
         requests: vec![
@@ -249,6 +347,7 @@ pub(crate) fn info() -> InfoResponse {
             requests_finished: 40_000,
             requests_in_flight: 5,
             replay: false,
+            operations: true,
         }),
         features: vec![
             Feature {

@@ -153,6 +153,25 @@ fn sorting() {
 }
 
 #[test]
+fn shapes_are_sorted_as_any_list() {
+    let mut model = model();
+    press(&mut model, "4");
+    let first = |model: &Model| match order(model, List::Shapes).swap_remove(0) {
+        Key::Shape(_, shape) => shape,
+        other => panic!("{other:?}"),
+    };
+    assert!(first(&model).starts_with("select name"), "most time first");
+    press(&mut model, "I");
+    assert_eq!(first(&model), "get ?");
+    press(&mut model, ">>>>>>");
+    assert_eq!(first(&model), "GET ?", "by its text");
+    press(&mut model, "I");
+    assert!(first(&model).starts_with("update"));
+    press(&mut model, "/redis\n");
+    assert_eq!(order(&model, List::Shapes).len(), 1);
+}
+
+#[test]
 fn an_unknown_figure_sorts_last() {
     let mut some = snapshot();
     some.in_flight.requests[0].since_ns = 0;
@@ -207,9 +226,15 @@ fn lists() {
     press(&mut model, "\t");
     assert_eq!((model.ui.focus, model.ui.zoomed), (List::Routes, false));
     press(&mut model, "\t\t");
+    assert_eq!(model.ui.focus, List::Shapes);
+    press(&mut model, "\t");
     assert_eq!(model.ui.focus, List::InFlight);
     press_code(&mut model, KeyCode::BackTab);
+    assert_eq!(model.ui.focus, List::Shapes);
+    press_code(&mut model, KeyCode::BackTab);
     assert_eq!(model.ui.focus, List::Workers);
+    press(&mut model, "4");
+    assert_eq!((model.ui.focus, model.ui.zoomed), (List::Shapes, true));
     press(&mut model, "2");
     assert_eq!((model.ui.focus, model.ui.zoomed), (List::Routes, true));
     press(&mut model, "z");
@@ -263,7 +288,7 @@ fn help_names_every_key() {
         .map(|(keys, _)| *keys)
         .collect::<Vec<_>>()
         .join(" ");
-    for key in "q?ipjkgG/z<>I+-0123".chars() {
+    for key in "q?ipjkgG/z<>I+-01234".chars() {
         assert!(named.contains(key), "{key}");
         assert!(action(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE), false).is_some());
     }

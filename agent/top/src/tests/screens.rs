@@ -6,8 +6,8 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::fixture::{
-    at_keys, empty, file, model, model_of, peer, press, process, request, route, screen, snapshot,
-    terminal, with_losses, worker,
+    at_keys, empty, file, model, model_of, operation, peer, press, process, request, route, screen,
+    shape, snapshot, terminal, with_losses, without_operations, worker,
 };
 use crate::{
     Options, Pane,
@@ -50,7 +50,12 @@ fn overview() {
 
 #[test]
 fn each_list_alone() {
-    for (key, name) in [("1", "in_flight"), ("2", "routes"), ("3", "workers")] {
+    for (key, name) in [
+        ("1", "in_flight"),
+        ("2", "routes"),
+        ("3", "workers"),
+        ("4", "shapes"),
+    ] {
         let mut model = model();
         press(&mut model, key);
         compare_screen(&format!("{name}_80x24.txt"), &mut model, USUAL);
@@ -190,11 +195,74 @@ fn details() {
         ("2\n", "route"),
         ("3j\n", "worker"),
         ("3jj\n", "worker_busy"),
+        ("4\n", "shape"),
     ] {
         let mut model = model();
         press(&mut model, keys);
         compare_screen(&format!("detail_{name}_80x24.txt"), &mut model, USUAL);
     }
+}
+
+#[test]
+fn the_overview_with_shapes() {
+    let mut model = model();
+    press(&mut model, "\t\t\t");
+    compare_screen("overview_shapes_80x24.txt", &mut model, USUAL);
+    compare_screen("overview_shapes_120x40.txt", &mut model, (120, 40));
+}
+
+#[test]
+fn operations_that_are_off_are_said_to_be() {
+    let mut model = model_of(without_operations());
+    press(&mut model, "4");
+    compare_screen("shapes_off_80x24.txt", &mut model, USUAL);
+    compare_screen("shapes_off_40x12.txt", &mut model, (40, 12));
+    press(&mut model, "1\n");
+    assert!(
+        screen(&mut model, USUAL).contains("asked for    operations are off: the agent has to be")
+    );
+    press(&mut model, "2\n");
+    assert!(
+        screen(&mut model, USUAL).contains("asked for    operations are off: the agent has to be")
+    );
+    press(&mut model, "2");
+    let wide = screen(&mut model, (120, 40));
+    assert!(wide.contains("55 %     ?    5"), "not 0:\n{wide}");
+    let text = script::text(&model, 100);
+    assert!(
+        text.contains("\n operations are off: the agent has to be started with --operations\n")
+    );
+}
+
+#[test]
+fn operations_that_are_on_and_none() {
+    let mut quiet = without_operations();
+    quiet.info.status.as_mut().unwrap().operations = true;
+    "shared".clone_into(&mut quiet.in_flight.requests[1].binding);
+    let mut model = model_of(quiet);
+    press(&mut model, "4");
+    assert!(
+        screen(&mut model, USUAL)
+            .contains("no finished request asked for anything within the window")
+    );
+    press(&mut model, "1\n");
+    assert!(screen(&mut model, USUAL).contains("asked for    nothing so far"));
+    press(&mut model, "\x1bj\n");
+    assert!(screen(&mut model, USUAL).contains("asked for    nothing so far"));
+    press(&mut model, "\x1bj\n");
+    assert!(
+        screen(&mut model, USUAL).contains("asked for    not known: it is not bound to one thread")
+    );
+}
+
+#[test]
+fn a_request_that_repeats_is_seen_while_it_does() {
+    let mut model = model();
+    press(&mut model, "1\n");
+    let request = screen(&mut model, (100, 40));
+    compare("detail_operations_100x40.txt", &request);
+    let narrow = screen(&mut model, (40, 40));
+    compare("detail_operations_40x40.txt", &narrow);
 }
 
 #[test]
@@ -237,7 +305,9 @@ fn too_small() {
 #[test]
 fn every_size_is_drawn() {
     let mut views = Vec::new();
-    for keys in ["", "1", "2", "3", "?", "i", "\n", "2\n", "3\n", "/x"] {
+    for keys in [
+        "", "1", "2", "3", "4", "?", "i", "\n", "2\n", "3\n", "4\n", "/x",
+    ] {
         let mut model = model_of(with_losses(snapshot()));
         press(&mut model, keys);
         views.push(model);
@@ -279,6 +349,15 @@ fn hostile() -> Snapshot {
         route("GET", &long, 5000, &[("cpu", 50)]),
         route(HOSTILE, "/🦀/{id}", 3000, &[]),
     ];
+    hostile.shapes.shapes = vec![
+        shape("postgresql", HOSTILE, 900, 40),
+        shape(HOSTILE, &long, 20, 1),
+    ];
+    HOSTILE.clone_into(&mut hostile.shapes.shapes[0].peer);
+    hostile.in_flight.requests[0].operations = vec![
+        operation("postgresql", HOSTILE, 40),
+        operation(HOSTILE, &long, 2),
+    ];
     hostile.workers.workers = vec![worker(1, (HOSTILE, 3, HOSTILE), 0.5, HOSTILE)];
     HOSTILE.clone_into(&mut hostile.workers.workers[0].comm);
     HOSTILE.clone_into(&mut hostile.workers.workers[0].state);
@@ -300,7 +379,7 @@ fn assert_harmless(text: &str) {
 fn no_escape_of_a_stranger_gets_through() {
     let mut shown = String::new();
     for keys in [
-        "", "1", "2", "3", "i", "\n", "2\n", "3\n", "/\x07\n", "1j\n", "1jj\n",
+        "", "1", "2", "3", "4", "i", "\n", "2\n", "3\n", "4\n", "4jj\n", "/\x07\n", "1j\n", "1jj\n",
     ] {
         let mut model = model_of(hostile());
         press(&mut model, keys);
@@ -321,8 +400,13 @@ fn no_escape_of_a_stranger_gets_through() {
     assert_harmless(&script::text(&model_of(hostile()), 100));
     let mut model = model_of(hostile());
     compare_screen("hostile_120x40.txt", &mut model, (120, 40));
+    press(&mut model, "4");
+    compare_screen("hostile_shapes_80x24.txt", &mut model, USUAL);
+    compare_screen("hostile_shapes_40x12.txt", &mut model, (40, 12));
     press(&mut model, "1\n");
     compare_screen("hostile_detail_80x24.txt", &mut model, USUAL);
+    press(&mut model, "G");
+    compare_screen("hostile_operations_80x24.txt", &mut model, USUAL);
     press(&mut model, "\x1bjj\n");
     compare_screen("long_detail_80x24.txt", &mut model, USUAL);
 }
@@ -362,12 +446,15 @@ fn once_as_json() {
     assert_eq!(line.matches('\n').count(), 1);
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["inFlight", "info", "routes", "workers"]);
+    assert_eq!(keys, ["inFlight", "info", "routes", "shapes", "workers"]);
     assert_eq!(value["inFlight"]["requests"][0]["ageNs"], "12400000000");
     assert_eq!(
         value["routes"]["routes"][0]["ledger"][0]["account"],
         "net.upstream"
     );
     assert_eq!(value["workers"]["workers"][1]["waitText"], "127.0.0.1:5432");
+    assert_eq!(value["shapes"]["shapes"][0]["count"], "34780");
+    let operations = &value["inFlight"]["requests"][0]["operations"];
+    assert_eq!(operations[0]["repeated"], true);
     assert_eq!(value["info"]["losses"][1]["count"], "12345");
 }

@@ -1,12 +1,14 @@
-//! One row in full: a request, a route or a worker, with its ledger.
+//! One row in full: a request, a route or a worker with its ledger, or a shape.
 //!
 //! What must stay true: a row that is gone is shown as it was last seen, and said to be gone.
 
 use ratatui::text::Span;
-use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Route, Worker};
+use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Route, Shape, Worker};
 
 use super::{
     Line,
+    list::off,
+    operations,
     overlay::{field, heading},
     paint::{account_name, ledger_bar, share_bar},
 };
@@ -33,6 +35,7 @@ pub(super) fn lines(
         Key::Request(_) => ("Request", "no longer in flight: as last seen"),
         Key::Route(..) => ("Route", "no longer listed: as last seen"),
         Key::Worker(..) => ("Worker", "gone: as last seen"),
+        Key::Shape(..) => ("Shape", "not asked for within the window: as last seen"),
     };
     if gone {
         lines.push(Line::from(Span::styled(format!(" {what}"), theme.alarm())));
@@ -43,9 +46,11 @@ pub(super) fn lines(
         columns,
     };
     if let Some(request) = key.request(last) {
-        page.request(request, last.in_flight.monotonic_ns);
+        page.request(request, last);
+    } else if let Some(shape) = key.shape(last) {
+        page.shape(shape, last.shapes.window_s);
     } else if let Some(route) = key.route(last) {
-        page.route(route, last.routes.window_s);
+        page.route(route, last);
     } else if let Some(worker) = key.worker(last) {
         page.worker(worker, last);
     }
@@ -65,7 +70,7 @@ impl Page {
             .extend(field(name, value, self.theme, self.columns));
     }
 
-    fn request(&mut self, request: &InFlightRequest, now_ns: u64) {
+    fn request(&mut self, request: &InFlightRequest, snapshot: &Snapshot) {
         let started = request.started.clone().unwrap_or_default();
         self.add(
             "request",
@@ -76,7 +81,7 @@ impl Page {
             &format!("{}, {}", duration(request.age_ns), clean(&request.phase)),
         );
         let mut now = account_name(&request.account);
-        if let Some(ns) = since(request.since_ns, now_ns) {
+        if let Some(ns) = since(request.since_ns, snapshot.in_flight.monotonic_ns) {
             now += &format!(" for {}", duration(ns));
         }
         self.add("now", &now);
@@ -88,6 +93,8 @@ impl Page {
                 .map(target_text)
                 .unwrap_or_default(),
         );
+        let asked = operations::in_a_line(request, snapshot, self.columns);
+        self.add("asked for", &asked);
         self.add("route", &clean(&started.route));
         let worker = format!(
             "pid {}, tid {}, {}",
@@ -105,9 +112,18 @@ impl Page {
         );
         self.add("id", &clean(&started.request_id));
         self.ledger(&request.ledger, request.age_ns, None);
+        let table = operations::table(request, self.theme, self.columns);
+        self.lines.extend(table);
     }
 
-    fn route(&mut self, route: &Route, window_s: f64) {
+    fn shape(&mut self, shape: &Shape, window_s: f64) {
+        for (name, value) in operations::of_shape(shape, window_s) {
+            self.add(name, &value);
+        }
+    }
+
+    fn route(&mut self, route: &Route, snapshot: &Snapshot) {
+        let window_s = snapshot.routes.window_s;
         self.add("route", &clean(&request_line(&route.method, &route.route)));
         let requests = format!(
             "{} since the start: {} 5xx, {} 4xx, {} unanswered; {} in flight",
@@ -133,6 +149,15 @@ impl Page {
         let share = share(route.worker_share);
         let total = format!("{}, {share} of all routes", duration(route.total_ns));
         self.add("worker time", &total);
+        let operations = if snapshot.reads_operations() {
+            format!(
+                "{} operations per request",
+                rate(route.operations_per_request)
+            )
+        } else {
+            off(self.columns).to_owned()
+        };
+        self.add("asked for", &operations);
         let requests = route.rate_per_s * window_s;
         self.ledger(&route.ledger, route.total_ns, Some(requests));
     }
@@ -165,7 +190,7 @@ impl Page {
         if let Some(request) = request {
             self.lines.push(Line::default());
             self.lines.push(heading("Request being served", self.theme));
-            self.request(request, snapshot.in_flight.monotonic_ns);
+            self.request(request, snapshot);
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) fn draw_list(
     let layout = Column::layout(list, area.width);
     column_titles(model, list, &layout, theme, (area.x, area.y + 1), buffer);
     if rows.is_empty() {
-        let text = nothing(model, list);
+        let text = nothing(model, list, area.width);
         let style = theme.grey();
         put(
             buffer,
@@ -92,12 +92,15 @@ pub(crate) fn draw_list(
 }
 
 /// Why there are no rows.
-fn nothing(model: &Model, list: List) -> String {
-    if model.snapshot.is_none() {
+fn nothing(model: &Model, list: List, columns: u16) -> String {
+    let Some(snapshot) = &model.snapshot else {
         return match model.link {
             Link::Live => "no answer yet".to_owned(),
             _ => "not connected".to_owned(),
         };
+    };
+    if list == List::Shapes && !snapshot.reads_operations() {
+        return off(columns).to_owned();
     }
     if !model.ui.filter.is_empty() {
         return format!("no row has \"{}\"", clean(&model.ui.filter));
@@ -106,6 +109,16 @@ fn nothing(model: &Model, list: List) -> String {
         List::InFlight => "no request in flight".to_owned(),
         List::Routes => "no request finished within the window".to_owned(),
         List::Workers => "no process that serves HTTP was seen yet".to_owned(),
+        List::Shapes => "no finished request asked for anything within the window".to_owned(),
+    }
+}
+
+/// What the agent does not read, and what mends it.
+pub(super) const fn off(columns: u16) -> &'static str {
+    if columns < 70 {
+        "operations are off (agent --operations)"
+    } else {
+        "operations are off: the agent has to be started with --operations"
     }
 }
 
@@ -114,6 +127,7 @@ const fn name(list: List) -> &'static str {
         List::InFlight => "In flight",
         List::Routes => "Routes",
         List::Workers => "Workers",
+        List::Shapes => "Shapes",
     }
 }
 
@@ -143,9 +157,7 @@ fn title(
         '▲'
     };
     text += &format!(" · by {} {arrow}", Column::of(list)[sorting.column].name);
-    if list == List::Routes {
-        text += &window(model, area.width);
-    }
+    text += &window(model, list, area.width);
     if !model.ui.filter.is_empty() {
         text += &format!(" · filter \"{}\"", clean(&model.ui.filter));
     }
@@ -164,18 +176,24 @@ fn title(
 }
 
 /// Window of the figures, and what did not get a row of its own.
-fn window(model: &Model, columns: u16) -> String {
+fn window(model: &Model, list: List, columns: u16) -> String {
     let Some(snapshot) = model.snapshot.as_ref().filter(|_| columns >= 60) else {
         return String::new();
     };
-    let mut text = format!(" · last {:.0} s", snapshot.routes.window_s);
-    if snapshot.routes.folded > 0 {
-        let least = if snapshot.routes.folded_more {
-            ">= "
-        } else {
-            ""
-        };
-        let folded = snapshot.routes.folded;
+    let (window_s, folded, more) = match list {
+        List::Routes => {
+            let routes = &snapshot.routes;
+            (routes.window_s, routes.folded, routes.folded_more)
+        }
+        List::Shapes => {
+            let shapes = &snapshot.shapes;
+            (shapes.window_s, shapes.folded, shapes.folded_more)
+        }
+        List::InFlight | List::Workers => return String::new(),
+    };
+    let mut text = format!(" · last {window_s:.0} s");
+    if folded > 0 {
+        let least = if more { ">= " } else { "" };
         text += &format!(" · {least}{folded} folded into (other)");
     }
     text

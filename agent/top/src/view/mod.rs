@@ -7,6 +7,7 @@
 mod detail;
 mod header;
 mod list;
+mod operations;
 mod overlay;
 mod paint;
 
@@ -29,7 +30,7 @@ pub(crate) use self::{
 const SMALLEST: (u16, u16) = (40, 10);
 /// From this height of the body on there is room for two lists.
 const TWO_LISTS: u16 = 13;
-/// From this height of the body on there is room for all three.
+/// From this height of the body on there is room for three.
 const THREE_LISTS: u16 = 33;
 
 /// Rows that the list of requests in flight has at least, beside another.
@@ -124,24 +125,24 @@ fn places(model: &Model, body: Rect) -> Vec<(List, Rect)> {
     let needed = height_of(List::InFlight, model.most_in_flight.max(FEWEST_ROWS));
     if body.height < THREE_LISTS {
         let first = needed.min(body.height * 2 / 5);
-        let second = if focus == List::Workers {
-            List::Workers
-        } else {
-            List::Routes
+        let second = match focus {
+            List::InFlight | List::Routes => List::Routes,
+            List::Workers | List::Shapes => focus,
         };
         return vec![
             (List::InFlight, part(body.y, first)),
             (second, part(body.y + first, body.height - first)),
         ];
     }
+    let last = match focus {
+        List::Shapes => focus,
+        _ => List::Workers,
+    };
     let third = body.height / 3;
     let first = needed.min(third);
     vec![
         (List::InFlight, part(body.y, first)),
         (List::Routes, part(body.y + first, 2 * third - first)),
-        (
-            List::Workers,
-            part(body.y + 2 * third, body.height - 2 * third),
-        ),
+        (last, part(body.y + 2 * third, body.height - 2 * third)),
     ]
 }

@@ -102,6 +102,7 @@ pub(super) fn help(theme: Theme, columns: u16) -> Vec<Line> {
                 List::InFlight => "1 In flight",
                 List::Routes => "2 Routes",
                 List::Workers => "3 Workers",
+                List::Shapes => "4 Shapes: what requests ask of servers",
             },
             theme,
         ));

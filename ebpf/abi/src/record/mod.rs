@@ -20,8 +20,10 @@ crate::integer_enum! {
         Lifecycle = 4 => "lifecycle",
         /// [`SignalRecord`].
         Signal = 5 => "signal",
-        /// [`DataRecord`]: bytes that a thread with a request exchanged with a server of its own.
+        /// [`DataRecord`]: bytes that a thread exchanged with a server of its own.
         Data = 6 => "data",
+        /// [`ShortDataRecord`]: the same of a short transfer.
+        ShortData = 7 => "short_data",
     }
 }
 
@@ -126,34 +128,66 @@ unsafe impl Plain for PieceRecord {}
 pub const DATA_FRONT: usize = 512;
 /// Bytes of its end.
 pub const DATA_TAIL: usize = 64;
+/// Bytes of a [`ShortDataRecord`].
+pub const DATA_SHORT: usize = 128;
 /// Records that one write takes at the most.
 pub const DATA_PIECES: usize = 64;
 /// Data records of one request at the most.
 pub const DATA_BUDGET: u32 = 8192;
+/// Data records of a thread between two requests at the most: what it says then belongs to nobody, but whoever
+/// reads the connection later must know.
+pub const DATA_BETWEEN: u32 = 256;
 
-/// Bit of [`DataRecord::flags`]: the thread wrote; else it read.
+/// Bit of [`DataHead::flags`]: the thread wrote; else it read.
 pub const DATA_WRITTEN: u32 = 1;
-/// Bit of [`DataRecord::flags`]: no more are shipped for this request.
+/// Bit of [`DataHead::flags`]: no more are shipped for this request.
 pub const DATA_SPENT: u32 = 2;
+/// Bit of [`DataHead::flags`]: bytes of this connection before these were not shipped, or may not have been.
+/// The record is a [`DataRecord`].
+pub const DATA_GAP: u32 = 4;
 
-/// Bytes exchanged with a server that the process connected to, while a request was open on the thread.
+/// Front of both records of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct DataRecord {
+pub struct DataHead {
     /// Front; the time is the return of the system call.
     pub header: RecordHeader,
     /// Inode number of the socket to the server.
     pub peer: u64,
-    /// Inode number of the socket that the thread's request came from.
+    /// Inode number of the socket that the thread's last request came from; 0: none.
     pub connection: u64,
-    /// Number of the request on that.
+    /// Number of the request on that. It may be over.
     pub request: u32,
-    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`.
+    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`, `DATA_GAP`.
     pub flags: u32,
     /// Bytes that this record stands for.
     pub len: u32,
     /// Bytes of `front` in use.
     pub front_len: u32,
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for DataHead {}
+
+/// Bytes exchanged with a server that the process connected to, all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ShortDataRecord {
+    /// Front.
+    pub head: DataHead,
+    /// The bytes.
+    pub front: [u8; DATA_SHORT],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for ShortDataRecord {}
+
+/// Bytes exchanged with a server that the process connected to, and who that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct DataRecord {
+    /// Front.
+    pub head: DataHead,
     /// Bytes of `tail` in use.
     pub tail_len: u32,
     /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
@@ -304,7 +338,10 @@ const _: () = assert!(size_of::<RecordHeader>() == 32);
 const _: () =
     assert!(size_of::<BeginRecord>() == 32 + 64 + size_of::<Totals>() + 8 + BEGIN_PAYLOAD);
 const _: () = assert!(size_of::<PieceRecord>() == 32 + 24 + PIECE_PAYLOAD);
-const _: () =
-    assert!(size_of::<DataRecord>() == 32 + 16 + 24 + 16 + WAIT_NAME + DATA_FRONT + DATA_TAIL);
+const _: () = assert!(size_of::<DataHead>() == 32 + 32);
+const _: () = assert!(size_of::<ShortDataRecord>() == size_of::<DataHead>() + DATA_SHORT);
+const _: () = assert!(
+    size_of::<DataRecord>() == size_of::<DataHead>() + 8 + 16 + WAIT_NAME + DATA_FRONT + DATA_TAIL
+);
 const _: () = assert!(size_of::<SignalRecord>() == 32 + 24 + 16);
 const _: () = assert!(size_of::<LifecycleRecord>() == 32 + 48 + size_of::<Totals>());

@@ -61,7 +61,7 @@ impl Agent {
     /// # Errors
     /// It ends, or is not ready in time.
     pub(crate) fn start() -> Result<Self> {
-        let mut child = whyslow(&["agent"])?
+        let mut child = whyslow(&["agent", "--operations"])?
             .spawn()
             .context("cannot start the agent")?;
         let ready = wait_until(PATIENCE, || match child.try_wait() {

@@ -1,5 +1,6 @@
 //! What clients write: lines with or without a data block behind them, or binary requests.
 
+use super::super::client::{SHAPE_LIMIT, cut_at_limit};
 use super::binary::{self, Header};
 use super::open::{Expect, Meta};
 use super::token::{Collected, Length, Line, WORDS_LIMIT};
@@ -40,9 +41,19 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     state: State,
+    /// The line under way as sent, as far as it is told; `None`: not wanted.
+    sent: Option<Vec<u8>>,
 }
 
 impl Commands {
+    /// A reader that tells lines as sent, or not.
+    pub(super) fn new(literals: bool) -> Self {
+        Self {
+            state: State::default(),
+            sent: literals.then(Vec::new),
+        }
+    }
+
     /// Framing is lost.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
@@ -56,7 +67,7 @@ impl Commands {
 
     /// A command begins with the next byte.
     pub(super) fn restart(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.sent.is_some());
     }
 
     /// Takes bytes from the front of `bytes` until something is found in them.
@@ -82,6 +93,7 @@ impl Commands {
                 }
                 State::Line(line) => {
                     *bytes = rest;
+                    keep(&mut self.sent, *byte);
                     let ended = line.take(*byte);
                     let line = *line;
                     self.line(&line, ended)
@@ -117,7 +129,7 @@ impl Commands {
                         return Some(self.lose(true));
                     }
                     self.state = State::CutLine;
-                    return Some(command(&line));
+                    return Some(self.command(&line, false));
                 }
                 State::CutLine => return Some(self.lose(false)),
                 State::Start | State::Header(_) => return Some(self.lose(true)),
@@ -143,6 +155,10 @@ impl Commands {
             return Some(self.lose(true));
         }
         let mut line = Line::default();
+        if let Some(sent) = &mut self.sent {
+            sent.clear();
+        }
+        keep(&mut self.sent, byte);
         let ended = line.take(byte);
         self.line(&line, ended)
     }
@@ -162,7 +178,19 @@ impl Commands {
             // The server refuses a storage command without a length, and takes what follows for commands.
             Length::None => State::Start,
         };
-        Some(command(line))
+        Some(self.command(line, true))
+    }
+
+    /// A command, as sent where the user wants that.
+    fn command(&self, line: &Line, whole: bool) -> Found {
+        let found = command(line);
+        match (found, &self.sent) {
+            (Found::Command { expect, shape }, Some(sent)) if shape != UNKNOWN => Found::Command {
+                shape: cut_at_limit(sent.trim_ascii_end(), whole),
+                expect,
+            },
+            (found, _) => found,
+        }
     }
 
     fn header(&mut self, header: &Header) -> Option<Found> {
@@ -194,6 +222,15 @@ impl Commands {
     fn lose(&mut self, certain: bool) -> Found {
         self.state = State::Lost;
         Found::Lost { certain }
+    }
+}
+
+/// Keeps a byte more than is told.
+fn keep(sent: &mut Option<Vec<u8>>, byte: u8) {
+    if let Some(sent) = sent
+        && sent.len() < SHAPE_LIMIT + 4
+    {
+        sent.push(byte);
     }
 }
 

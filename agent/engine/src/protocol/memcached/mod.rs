@@ -5,7 +5,8 @@
 //! the text protocol it cannot always be told which of several quiet commands an answer belongs to: it
 //! goes to the oldest that it fits, so that sums are right.
 //!
-//! Keys and values are passed over, not kept.
+//! Keys and values are passed over, not kept; where the user wants them, lines of the text protocol are told as
+//! sent. Data behind a line never is.
 
 mod answer;
 mod binary;
@@ -17,7 +18,7 @@ mod tests;
 mod token;
 
 use super::Recognised;
-use super::client::{Chunk, ClientProtocol, Finding, Session};
+use super::client::{Chunk, ClientProtocol, Finding, Session, SessionOptions};
 use answer::{Answers, Status};
 use binary::Header;
 use command::Commands;
@@ -37,7 +38,14 @@ impl ClientProtocol for Memcached {
     }
 
     fn session(&self) -> Box<dyn Session> {
-        Box::new(MemcachedSession::default())
+        self.session_with(SessionOptions::default())
+    }
+
+    fn session_with(&self, options: SessionOptions) -> Box<dyn Session> {
+        Box::new(MemcachedSession {
+            commands: Commands::new(options.show_literals),
+            ..MemcachedSession::default()
+        })
     }
 }
 

@@ -26,6 +26,12 @@ impl PostgresSession {
                 self.setup = Setup::Packets;
                 true
             }
+            Some(b'S') => {
+                self.forget();
+                found.push(Finding::Encrypted);
+                false
+            }
+            // Encrypted by GSSAPI, or not PostgreSQL.
             _ => {
                 self.stop(found);
                 false

@@ -4,7 +4,7 @@
 //! An operation is a statement of a simple Query, an Execute, or a FunctionCall. Those that the server
 //! skips because one before them failed end with the error [`SKIPPED`]. Parse, Bind and Describe are none.
 //!
-//! Values are passed over, not kept. Of a connection that gets encrypted nothing is told but that.
+//! Values are passed over, not kept, but for those in a statement where the user wants literals. Of a connection that gets encrypted nothing is told but that.
 
 mod answered;
 mod asked;
@@ -19,7 +19,7 @@ mod session;
 mod tests;
 
 use super::Recognised;
-use super::client::{ClientProtocol, Session};
+use super::client::{ClientProtocol, Session, SessionOptions};
 use session::PostgresSession;
 
 /// Shape of an operation whose statement was prepared before the connection was watched.
@@ -49,6 +49,10 @@ impl ClientProtocol for Postgres {
     }
 
     fn session(&self) -> Box<dyn Session> {
-        Box::new(PostgresSession::new())
+        self.session_with(SessionOptions::default())
+    }
+
+    fn session_with(&self, options: SessionOptions) -> Box<dyn Session> {
+        Box::new(PostgresSession::new().with_literals(options.show_literals))
     }
 }

@@ -171,6 +171,12 @@ impl PostgresSession {
         true
     }
 
+    /// The same, with statements told as sent.
+    pub(super) fn with_literals(mut self, shown: bool) -> Self {
+        self.dialect = self.dialect.with_literals(shown);
+        self
+    }
+
     /// Tells that something could not be read, once in a row.
     pub(super) fn missed(found: &mut Vec<Finding>) {
         if found.last() != Some(&Finding::Missed) {
@@ -181,7 +187,11 @@ impl PostgresSession {
     /// Nothing more can be told of this connection.
     pub(super) fn stop(&mut self, found: &mut Vec<Finding>) {
         Self::missed(found);
-        // What was kept is of no use any more.
+        self.forget();
+    }
+
+    /// What was kept is of no use any more.
+    pub(super) fn forget(&mut self) {
         *self = Self {
             stopped: true,
             ..Self::new()

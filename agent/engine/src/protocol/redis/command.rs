@@ -1,5 +1,6 @@
 //! What clients write: arrays of bulk strings, and inline commands (a line of words).
 
+use super::super::client::{SHAPE_LIMIT, cut_at_limit};
 use super::shape::{self, Meaning};
 use super::token::{Number, Step, Word};
 
@@ -22,7 +23,30 @@ pub(super) enum Found {
     Hostile,
 }
 
-/// One command: of its words only those that may be part of its name are kept.
+/// A command as sent, as far as it is told.
+#[derive(Clone, Debug, Default)]
+struct Sent {
+    text: Vec<u8>,
+    /// A part was not captured: what follows it is not kept.
+    cut: bool,
+}
+
+impl Sent {
+    fn extend(&mut self, bytes: &[u8]) {
+        if !self.is_full() {
+            let room = (SHAPE_LIMIT + 4).saturating_sub(self.text.len());
+            self.text
+                .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        }
+    }
+
+    /// Nothing that comes changes what is told.
+    fn is_full(&self) -> bool {
+        self.cut || self.text.len() > SHAPE_LIMIT
+    }
+}
+
+/// One command: of its words only those that may be part of its name are kept, unless the user wants all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Command {
     name: Word,
@@ -35,12 +59,15 @@ pub(super) struct Command {
     done: u64,
     /// The command was handed over.
     told: bool,
+    /// Its words; `None`: not wanted.
+    sent: Option<Sent>,
 }
 
 impl Command {
-    fn array(count: u64) -> Self {
+    fn array(count: u64, literals: bool) -> Self {
         Self {
             count,
+            sent: literals.then(Sent::default),
             ..Self::default()
         }
     }
@@ -85,13 +112,28 @@ impl Command {
         }
     }
 
+    /// A word, or what is between two, begins.
+    fn blank(&mut self) {
+        if let Some(sent) = &mut self.sent
+            && !sent.text.is_empty()
+        {
+            sent.extend(b" ");
+        }
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
+        if let Some(sent) = &mut self.sent {
+            sent.extend(bytes);
+        }
         if let Some(word) = self.word() {
             word.extend(bytes);
         }
     }
 
     fn spoil(&mut self) {
+        if let Some(sent) = &mut self.sent {
+            sent.cut = true;
+        }
         if let Some(word) = self.word() {
             word.spoil();
         }
@@ -100,7 +142,8 @@ impl Command {
     /// Hands it over, once, as soon as all words that its shape needs are there: the operation begins
     /// with its first bytes, however long its value takes.
     fn tell_when_named(&mut self) -> Option<Found> {
-        let named = self.done >= self.count || self.word().is_none();
+        let kept = self.sent.as_ref().is_none_or(Sent::is_full);
+        let named = self.done >= self.count || (kept && self.word().is_none());
         (named && !self.inline).then(|| self.tell()).flatten()
     }
 
@@ -111,13 +154,23 @@ impl Command {
         self.tell()
     }
 
+    /// Its words, where the user wants them. A password is never one of them.
+    fn as_sent(&self) -> Option<String> {
+        let sent = self.sent.as_ref()?;
+        if !shape::is_known(self) || self.name.is("AUTH") || self.name.is("HELLO") {
+            return None;
+        }
+        let whole = !sent.cut && (self.inline || self.done >= self.count);
+        Some(cut_at_limit(sent.text.trim_ascii_end(), whole))
+    }
+
     fn tell(&mut self) -> Option<Found> {
         if self.told {
             return None;
         }
         self.told = true;
         Some(Found::Command {
-            shape: shape::shape(self),
+            shape: self.as_sent().unwrap_or_else(|| shape::shape(self)),
             meaning: shape::meaning(self),
         })
     }
@@ -157,9 +210,19 @@ enum InlineWord {
 pub(super) struct Commands {
     state: State,
     command: Command,
+    /// Arguments are told.
+    literals: bool,
 }
 
 impl Commands {
+    /// A reader that tells arguments as sent, or not.
+    pub(super) fn new(literals: bool) -> Self {
+        Self {
+            literals,
+            ..Self::default()
+        }
+    }
+
     /// Framing is lost.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
@@ -173,7 +236,7 @@ impl Commands {
 
     /// A command begins with the next byte.
     pub(super) fn restart(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.literals);
     }
 
     /// Takes bytes from the front of `bytes` until something is found in them.
@@ -274,7 +337,7 @@ impl Commands {
                 None
             }
             Step::Done(count @ 1..=COUNT_LIMIT) => {
-                self.command = Command::array(count.unsigned_abs());
+                self.command = Command::array(count.unsigned_abs(), self.literals);
                 self.state = State::Dollar;
                 None
             }
@@ -288,6 +351,7 @@ impl Commands {
             Step::More => None,
             Step::Done(length @ 0..=LENGTH_LIMIT) => {
                 let left = length.unsigned_abs();
+                self.command.blank();
                 self.state = State::Data { left };
                 if left == 0 { self.data(0, 0) } else { None }
             }
@@ -328,6 +392,7 @@ impl Commands {
         }
         self.command = Command {
             inline: true,
+            sent: self.literals.then(Sent::default),
             ..Command::default()
         };
         self.inline(byte, InlineWord::Between, 1)
@@ -345,6 +410,9 @@ impl Commands {
             return (self.command.done > 0)
                 .then(|| self.command.tell())
                 .flatten();
+        }
+        if word == InlineWord::Between && !matches!(byte, b' ' | b'\t' | b'\r') {
+            self.command.blank();
         }
         let word = match (word, byte) {
             (InlineWord::Quoted { quote, escaped }, _) => self.quoted(byte, quote, escaped),

@@ -6,7 +6,7 @@
 //! there this counts more than the server. So it does for commands that the server rejects, which
 //! stand in `rejected_calls`; those are answered by an error.
 //!
-//! Keys, values and other arguments are passed over, not kept.
+//! Keys, values and other arguments are passed over, not kept, unless the user wants them.
 
 mod command;
 mod names;
@@ -18,7 +18,7 @@ mod tests;
 mod token;
 
 use super::Recognised;
-use super::client::{Chunk, ClientProtocol, Finding, Session};
+use super::client::{Chunk, ClientProtocol, Finding, Session, SessionOptions};
 use command::Commands;
 use open::{Expect, Open, Topic};
 use reply::{Kind, Replies, Reply};
@@ -43,7 +43,14 @@ impl ClientProtocol for Redis {
     }
 
     fn session(&self) -> Box<dyn Session> {
-        Box::new(RedisSession::default())
+        self.session_with(SessionOptions::default())
+    }
+
+    fn session_with(&self, options: SessionOptions) -> Box<dyn Session> {
+        Box::new(RedisSession {
+            commands: Commands::new(options.show_literals),
+            ..RedisSession::default()
+        })
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn is_name_byte(byte: u8) -> bool {
 
 /// Shape of a command: name, subcommand, and how many arguments there are: none, one, more.
 pub(super) fn shape(command: &Command) -> String {
-    let Some(name) = command.name().filter(|name| is_known(name, command)) else {
+    let Some(name) = command.name().filter(|_| is_known(command)) else {
         return UNKNOWN.to_owned();
     };
     let mut shape = upper(name);
@@ -172,7 +172,11 @@ fn client_meaning(command: &Command) -> Meaning {
     Meaning::Answered(Expect::Reply)
 }
 
-fn is_known(name: &[u8], command: &Command) -> bool {
+/// Whether its name is one.
+pub(super) fn is_known(command: &Command) -> bool {
+    let Some(name) = command.name() else {
+        return false;
+    };
     names::is_command(name) && (!command.is_inline() || contains(INLINE, name))
 }
 

@@ -49,6 +49,11 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// How much of the text was read.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// The token at the front of `rest`, and its length.
     fn token(&mut self, first: u8, rest: &'a [u8]) -> Option<(Token<'a>, usize)> {
         let kind = self.dialect.kind;

@@ -2,13 +2,14 @@
 //! statement look the same and no user's data leaves the process.
 //!
 //! Not a parser: it knows tokens, not grammar, and accepts what no server would. What must stay true: a
-//! byte of a literal or a comment never gets into a shape, wherever the text was cut; work is linear in
-//! the text; a shape has at most [`SHAPE_LIMIT`] bytes.
+//! byte of a literal or a comment never gets into a shape, wherever the text was cut, unless the user asked
+//! for that ([`Dialect::with_literals`]); work is linear in the text; a shape has at most [`SHAPE_LIMIT`] bytes.
 //!
 //! Keywords and identifiers stay as written, white space and comments become one blank, literals and
 //! parameters become `?`. `IN (?, ?)` becomes `IN (...)`, `ARRAY[?, ?]` becomes `ARRAY[...]`, rows after
 //! `VALUES` become one `VALUES (...)`. A shape that is not the whole statement ends in `...`.
 
+mod as_sent;
 mod lexer;
 #[cfg(test)]
 mod secrets;
@@ -17,6 +18,7 @@ mod shaper;
 mod tests;
 
 use super::client::SHAPE_LIMIT;
+use as_sent::{as_sent, told};
 use lexer::{Lexer, Token};
 use shaper::Shaper;
 
@@ -28,6 +30,8 @@ pub(crate) const STATEMENT_LIMIT: usize = 128;
 pub(crate) struct Dialect {
     kind: Kind,
     backslash: Backslash,
+    /// Shapes are texts as sent.
+    literals: bool,
 }
 
 /// What a backslash in a plain string literal is.
@@ -53,18 +57,13 @@ impl Dialect {
     pub(crate) const POSTGRESQL: Self = Self {
         kind: Kind::PostgreSql,
         backslash: Backslash::Plain,
+        literals: false,
     };
     /// MySQL and MariaDB: `` `name` ``, `"text"`, `#` comments, backslashes, `/*!` code.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "its protocol is to come; the lexer is tested for it"
-        )
-    )]
     pub(crate) const MYSQL: Self = Self {
         kind: Kind::MySql,
         backslash: Backslash::Escapes,
+        literals: false,
     };
     /// `"name"`, `` `name` ``, `[name]`.
     #[cfg_attr(
@@ -77,6 +76,7 @@ impl Dialect {
     pub(crate) const SQLITE: Self = Self {
         kind: Kind::Sqlite,
         backslash: Backslash::Plain,
+        literals: false,
     };
 
     /// The same dialect where the server told otherwise about backslashes: PostgreSQL's
@@ -97,10 +97,19 @@ impl Dialect {
             ..self
         }
     }
+
+    /// The same dialect, whose shapes are the statements as sent: literals and comments stay, since the user
+    /// wants them.
+    pub(crate) const fn with_literals(self, literals: bool) -> Self {
+        Self { literals, ..self }
+    }
 }
 
 /// Shape of `text` as a whole; semicolons at its end are dropped. `complete`: `text` is all that was sent.
 pub(crate) fn shape(dialect: Dialect, text: &[u8], complete: bool) -> String {
+    if dialect.literals {
+        return as_sent(text, complete);
+    }
     let mut shaper = Shaper::default();
     let mut cut = !complete;
     for token in Lexer::new(dialect, text, complete) {
@@ -123,13 +132,22 @@ pub(crate) fn statements(dialect: Dialect, text: &[u8], complete: bool) -> Vec<S
     let mut shaper = Shaper::default();
     let mut nesting = Nesting::default();
     let mut cut = !complete;
-    for token in Lexer::new(dialect, text, complete) {
+    // Where the present statement begins in the text.
+    let mut start = 0;
+    let mut lexer = Lexer::new(dialect, text, complete);
+    while let Some(token) = lexer.next() {
         if token == Token::Cut {
             cut = true;
             break;
         }
         if token == Token::Other(b";") && nesting.is_top() {
-            let shape = std::mem::take(&mut shaper).finish(false);
+            let shape = told(
+                dialect,
+                std::mem::take(&mut shaper),
+                text.get(start..lexer.at()).unwrap_or_default(),
+                false,
+            );
+            start = lexer.at();
             nesting = Nesting::default();
             if !shape.is_empty() {
                 shapes.push(shape);
@@ -143,7 +161,12 @@ pub(crate) fn statements(dialect: Dialect, text: &[u8], complete: bool) -> Vec<S
         shaper.take(token);
     }
     if !shaper.is_empty() || (cut && shapes.is_empty()) {
-        shapes.push(shaper.finish(cut));
+        shapes.push(told(
+            dialect,
+            shaper,
+            text.get(start..).unwrap_or_default(),
+            cut,
+        ));
     }
     shapes
 }

@@ -224,7 +224,7 @@ fn encryption_is_asked_for() {
         Server(b"S".to_vec()),
         Client(b"\x16\x03\x01\x02\0".to_vec()),
     ];
-    check(&[&encrypted[..], &query].concat(), &[Finding::Missed]);
+    check(&[&encrypted[..], &query].concat(), &[Finding::Encrypted]);
     let gss = [
         Client(startup_packet(80_877_104, b"")),
         Server(b"G".to_vec()),

@@ -1,0 +1,140 @@
+//! What was asked of servers, in details of rows: a request's operations so far, and a shape.
+
+use ratatui::text::Span;
+use whyslow_proto::v1::{InFlightRequest, Operation, Shape};
+
+use super::{Line, list::off, overlay::heading};
+use crate::{
+    client::Snapshot,
+    number::{count, duration, rate, share},
+    palette::Theme,
+    rows::operations_in,
+    text::{Cut, clean, fit, width},
+};
+
+/// From this width on there is room for more than the most needed.
+const WIDE: u16 = 70;
+/// Columns of a protocol's name.
+const PROTOCOL: usize = 10;
+
+/// A request's operations so far, or why they are not known.
+pub(super) fn in_a_line(request: &InFlightRequest, snapshot: &Snapshot, columns: u16) -> String {
+    if !snapshot.reads_operations() {
+        return off(columns).to_owned();
+    }
+    if request.binding != "thread" {
+        return "not known: it is not bound to one thread".to_owned();
+    }
+    let operations = &request.operations;
+    if operations.is_empty() {
+        return "nothing so far".to_owned();
+    }
+    let sampled = request.shapes_left_out > 0 || operations.iter().any(|one| one.sampled);
+    let least = if sampled { "at least " } else { "" };
+    let total = count(operations_in(request));
+    let time = operations.iter().map(|one| one.total_ns);
+    let time = duration(time.fold(0, u64::saturating_add));
+    let mut text = format!("{least}{total} operations so far, {time}");
+    let repeated = operations.iter().filter(|one| one.repeated);
+    if let Some(most) = repeated.max_by_key(|one| one.count) {
+        text += &format!("; one shape {} times (N+1)", count(most.count));
+    }
+    text
+}
+
+/// The same as a table, most time first; nothing where there are none.
+pub(super) fn table(request: &InFlightRequest, theme: Theme, columns: u16) -> Vec<Line> {
+    if request.operations.is_empty() {
+        return Vec::new();
+    }
+    let titles = if columns < WIDE {
+        format!(" {:>7}{:>8} SHAPE", "COUNT", "TIME")
+    } else {
+        format!(
+            " {:>7}{:>8}{:>8}{:>5} {:<PROTOCOL$} SHAPE",
+            "COUNT", "TIME", "SLOWEST", "ERR", "PROTOCOL"
+        )
+    };
+    let mut lines = vec![
+        Line::default(),
+        heading("Operations so far", theme),
+        Line::from(Span::styled(titles, theme.strong())),
+    ];
+    for operation in &request.operations {
+        lines.push(row(operation, theme, columns));
+    }
+    let left_out = match request.shapes_left_out {
+        0 => return lines,
+        1 => " … and 1 more shape".to_owned(),
+        n => format!(" … and {n} more shapes"),
+    };
+    lines.push(Line::from(Span::styled(left_out, theme.grey())));
+    lines
+}
+
+fn row(operation: &Operation, theme: Theme, columns: u16) -> Line {
+    let least = if operation.sampled { "+" } else { "" };
+    let mut figures = format!(
+        " {:>7}{:>8} ",
+        format!("{}{least}", count(operation.count)),
+        duration(operation.total_ns),
+    );
+    if columns >= WIDE {
+        let protocol = fit(&clean(&operation.protocol), PROTOCOL, Cut::End);
+        figures.pop();
+        figures += &format!(
+            "{:>8}{:>5} {protocol}{}",
+            duration(operation.slowest_ns),
+            count(operation.errors),
+            " ".repeat((PROTOCOL + 1).saturating_sub(width(&protocol)))
+        );
+    }
+    let mut spans = vec![Span::styled(figures, theme.text())];
+    if operation.repeated {
+        spans.push(Span::styled("N+1 ", theme.alarm()));
+    }
+    let used: usize = spans.iter().map(Span::width).sum();
+    let room = usize::from(columns).saturating_sub(used);
+    let shape = fit(&clean(&operation.shape), room, Cut::End);
+    spans.push(Span::styled(shape, theme.text()));
+    Line::from(spans)
+}
+
+/// The fields of a shape.
+pub(super) fn of_shape(shape: &Shape, window_s: f64) -> [(&'static str, String); 8] {
+    let least = if shape.sampled { "at least " } else { "" };
+    let operations = format!(
+        "{least}{} in {} requests, {} each; {} failed",
+        count(shape.count),
+        count(shape.requests),
+        rate(shape.count as f64 / shape.requests as f64),
+        count(shape.errors)
+    );
+    let repeated = match shape.repeated {
+        0 => "in no request".to_owned(),
+        n => format!("in {} requests (N+1): could one ask for all?", count(n)),
+    };
+    let quantiles = format!(
+        "p50 {}   p95 {}   max {}",
+        duration(shape.p50_ns),
+        duration(shape.p95_ns),
+        duration(shape.max_ns)
+    );
+    let part = share(shape.time_share);
+    [
+        ("protocol", clean(&shape.protocol)),
+        ("server", clean(&shape.peer)),
+        ("shape", clean(&shape.shape)),
+        (
+            "window",
+            format!("{window_s:.0} s, {} per second", rate(shape.rate_per_s)),
+        ),
+        ("operations", operations),
+        ("repeated", repeated),
+        ("time of one", quantiles),
+        (
+            "time",
+            format!("{}, {part} of all operations", duration(shape.total_ns)),
+        ),
+    ]
+}
