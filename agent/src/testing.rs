@@ -267,6 +267,11 @@ impl SimWorker {
         [written, self.exchanged(b"+OK\r\n", 0)]
     }
 
+    /// Exchanges bytes with a server.
+    pub(crate) fn exchange(&mut self, written: bool, bytes: &[u8]) -> Input {
+        self.exchanged(bytes, u32::from(written) * DATA_WRITTEN)
+    }
+
     fn exchanged(&mut self, bytes: &[u8], flags: u32) -> Input {
         let mut record: DataRecord = zeroed();
         record.head.header = self.header(RecordKind::Data);

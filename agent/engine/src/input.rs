@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::protocol::client::Finding;
+
 /// One input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input {
@@ -49,6 +51,26 @@ pub enum Input {
         /// Monotonic time.
         now_ns: u64,
     },
+    /// In a redacted recording: a data record, and instead of its bytes what was found in them.
+    Findings {
+        /// The record without the bytes.
+        record: Vec<u8>,
+        /// What they said.
+        findings: Findings,
+    },
+}
+
+/// What bytes said that were exchanged with a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// Name of the protocol; empty: not known.
+    pub protocol: String,
+    /// What bytes before these, that were not seen, put an end to.
+    pub gap: Vec<(u32, Finding)>,
+    /// In the order of the bytes, equal ones in a row together: how many, and which.
+    pub found: Vec<(u32, Finding)>,
+    /// The connection is given up: nothing on it is understood.
+    pub uninteresting: bool,
 }
 
 /// What the outside knows of a process.

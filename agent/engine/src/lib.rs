@@ -13,11 +13,12 @@ mod losses;
 pub mod output;
 mod pipeline;
 mod protocol;
+mod recent;
 pub mod redact;
 mod routes;
 mod shapes;
 mod timeline;
 
-pub use input::{Input, ProcessFact, Settings, WaitFact};
+pub use input::{Finding, Findings, Input, ProcessFact, Settings, WaitFact};
 pub use output::{Command, Event, EventKind, Output, Query};
 pub use pipeline::{Engine, RoutesView, ShapesView, Stats};

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use crate::{
     decode::{self, Record},
     hash::mix,
-    input::{Input, Settings},
+    input::{Findings, Input, Settings},
     losses::{Losses, reason},
     output::{Event, EventKind, Output, RequestFinished, RequestId, Route, Shape, WorkerEnded},
     protocol::client::SessionOptions,
@@ -159,7 +159,8 @@ impl Engine {
     /// Takes one input; appends what follows from it to `out`.
     pub fn step(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Record(bytes) => self.record(&bytes, out),
+            Input::Record(bytes) => self.record(&bytes, None, out),
+            Input::Findings { record, findings } => self.record(&record, Some(findings), out),
             Input::Connection { id, state } => self.looked_up(id, state.as_deref(), out),
             Input::Thread { tid, slot, wait } => {
                 let sample = slot.map(|bytes| decode::slot(&bytes));
@@ -187,7 +188,8 @@ impl Engine {
         }
     }
 
-    fn record(&mut self, bytes: &[u8], out: &mut Vec<Output>) {
+    /// `findings`: what a recording tells of the bytes that it left out.
+    fn record(&mut self, bytes: &[u8], findings: Option<Findings>, out: &mut Vec<Output>) {
         let record = match decode::record(bytes) {
             Ok(record) => record,
             Err(_) => {
@@ -208,7 +210,7 @@ impl Engine {
             Record::Signal(signal) => self.signals.note(signal),
             Record::Data(data) => {
                 self.got_data = true;
-                self.data(data, out);
+                self.data(data, findings, out);
             }
         }
     }

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::Kernel;
+use support::{Exchange, Kernel};
 use whyslow_abi::{plain_bytes, record::LifecycleKind, thread::ThreadSlot};
 use whyslow_engine::{Engine, EventKind, Input, Output, Settings, redact::Redactor};
 
@@ -45,6 +45,25 @@ const RESPONSES: &[&str] = &[
     "text",
 ];
 
+const TO_SERVERS: &[&[u8]] = &[
+    b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+    b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPI",
+    b"Q\0\0\0\x0dselect 1\0",
+    b"P\0\0\0\x10\0select 1\0\0\0B\0\0\0\x0c\0\0\0\0\0\0\0\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04",
+    b"get k\r\nset k 0 0 3\r\nabc\r\n",
+    b"\x80\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    b"garbage",
+];
+
+const FROM_SERVERS: &[&[u8]] = &[
+    b"$1\r\nv\r\n",
+    b"+PONG\r\n-ERR no\r\n",
+    b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I",
+    b"VALUE k 0 1\r\nx\r\nEND\r\nSTORED\r\n",
+    b"\x81\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    b"\0\0\0",
+];
+
 fn settings() -> Settings {
     Settings {
         max_routes: 20,
@@ -60,7 +79,7 @@ fn act(kernel: &mut Kernel, random: &mut Random, now: u64) {
     let id = 1 + random.below(200);
     kernel.advance(tid, tgid, now, &BTreeMap::new());
     let open = kernel.connections.contains_key(&id);
-    match random.below(20) {
+    match random.below(26) {
         0..=8 => {
             let payload = PAYLOADS[random.below(PAYLOADS.len() as u64) as usize];
             let more = (random.below(4) / 3 * 500) as usize;
@@ -80,6 +99,19 @@ fn act(kernel: &mut Kernel, random: &mut Random, now: u64) {
         }
         15 | 16 if open => kernel.close(tid, now, id),
         17 if open => kernel.client_gone(id, random.below(2) == 0),
+        20..=25 => {
+            let written = random.below(2) == 0;
+            let bytes = if written { TO_SERVERS } else { FROM_SERVERS };
+            let exchange = Exchange {
+                server: random.below(12),
+                written,
+                front: bytes[random.below(bytes.len() as u64) as usize],
+                more: (random.below(5) / 4 * 700) as usize,
+                tail: b"",
+                spent: random.below(50) == 0,
+            };
+            kernel.exchange(tid, now, &exchange);
+        }
         18 => {
             let events = LifecycleKind::ALL;
             let event = events[random.below(events.len() as u64) as usize];
@@ -147,6 +179,7 @@ fn mutated_streams_do_no_harm() {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9));
         let mut kernel = Kernel::default();
         let mut engine = Engine::new(settings());
+        let mut replayed = Engine::new(settings());
         let mut redactor = Redactor::new();
         let mut out = Vec::new();
         for n in 0..2_000_u64 {
@@ -157,6 +190,9 @@ fn mutated_streams_do_no_harm() {
                 let mut redacted = record.clone();
                 redactor.redact(&mut redacted);
                 assert_eq!(redacted.len(), record.len());
+                let mut kept = Input::Record(record.clone());
+                redactor.redact_input(&mut kept);
+                replayed.step(kept, &mut out);
                 engine.step(Input::Record(record), &mut out);
             }
             if n % 40 == 0 {

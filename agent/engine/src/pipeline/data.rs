@@ -5,13 +5,15 @@ use super::Engine;
 use crate::{
     attribution::{operations::Done, waits},
     decode::Data,
+    input::Findings,
     losses::reason,
     output::{Command, Output},
     timeline::servers::{Answer, Outcome, Owner, Server},
 };
 
 impl Engine {
-    pub(super) fn data(&mut self, data: &Data, out: &mut Vec<Output>) {
+    /// `findings`: what a recording tells of the bytes, which it left out.
+    pub(super) fn data(&mut self, data: &Data, findings: Option<Findings>, out: &mut Vec<Output>) {
         let head = data.head();
         let (id, now_ns) = (head.peer, head.header.time_ns);
         let owner = self.owner(data);
@@ -25,16 +27,25 @@ impl Engine {
             self.mark_sampled(owner, now_ns);
             return;
         };
-        let cut = if data.gap() {
-            server.gap(now_ns)
-        } else {
-            Outcome::default()
-        };
+        let mut cut = Outcome::default();
         let chunk = data.chunk();
-        let outcome = if data.written() {
-            server.written(owner, chunk, now_ns)
-        } else {
-            server.read(owner, chunk, now_ns)
+        let outcome = match findings {
+            Some(findings) => {
+                if data.gap() {
+                    cut = server.told_gap(&findings, now_ns);
+                }
+                server.told(owner, (data.written(), chunk.len), findings, now_ns)
+            }
+            None => {
+                if data.gap() {
+                    cut = server.gap(now_ns);
+                }
+                if data.written() {
+                    server.written(owner, chunk, now_ns)
+                } else {
+                    server.read(owner, chunk, now_ns)
+                }
+            }
         };
         if outcome.uninteresting {
             out.push(Output::Command(Command::IgnoreServer { id }));
@@ -70,13 +81,21 @@ impl Engine {
         let head = data.head();
         let (id, now_ns) = (head.peer, head.header.time_ns);
         let Some(raw) = data.server() else {
-            return self.servers.known(id, now_ns);
+            return self.servers.known(id);
         };
         let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
         let (server, evicted) = self.servers.of(id, now_ns, address);
-        if evicted {
+        if let Some(evicted) = evicted {
             self.losses
                 .add(reason::SERVERS_EVICTED, 1, head.header.tgid);
+            // What was open there is not counted any more.
+            for (connection, serial) in evicted.owners() {
+                if let Some(request) = self.connections.request_mut(connection)
+                    && request.serial == serial
+                {
+                    request.operations.mark_sampled(0);
+                }
+            }
         }
         Some(server)
     }

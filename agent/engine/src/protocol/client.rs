@@ -7,6 +7,8 @@
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Recognised, dns, http_client, memcached, mysql, postgres, redis, tls};
 
 /// Protocols, in the order they are tried.
@@ -43,6 +45,9 @@ pub(crate) fn cut_at_limit(bytes: &[u8], complete: bool) -> String {
 #[cfg(test)]
 pub(crate) const ERROR_LIMIT: usize = 64;
 
+/// Operations of one session that are open at a time; more of them were not heard of.
+pub(crate) const OPEN_LIMIT: u64 = 1 << 17;
+
 /// Bytes that one system call moved. A front part was captured, and sometimes the end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Chunk<'a> {
@@ -72,10 +77,13 @@ impl<'a> Chunk<'a> {
 }
 
 /// What a session found, in the order of the bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
-    /// The client asked for something: an operation begins. Literals are removed from the shape.
-    Asked { shape: String },
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finding {
+    /// The client asked for something: an operation begins.
+    Asked {
+        /// Literals are removed.
+        shape: String,
+    },
     /// The answer to the oldest open operation is complete.
     Answered {
         /// Rows, where the protocol tells; else 0.
@@ -86,13 +94,19 @@ pub(crate) enum Finding {
     /// As `Answered`, for the operation with this number among those that are open, the oldest being 0: of
     /// protocols whose answers come in any order.
     AnsweredAt {
+        /// Its number.
         index: usize,
+        /// As in `Answered`.
         rows: u64,
+        /// As in `Answered`.
         error: Option<String>,
     },
     /// A part of the answer to the oldest open operation was read, and its end cannot be told: it was the
     /// last part, unless this comes again.
-    Answering { error: Option<String> },
+    Answering {
+        /// As in `Answered`.
+        error: Option<String>,
+    },
     /// The answer to the oldest open operation ended with the part that [`Finding::Answering`] last told of.
     AnsweredBefore,
     /// The connection is encrypted from here on: with the next bytes that look so, these included.

@@ -236,11 +236,11 @@ pub(crate) fn status_line(bytes: &[u8]) -> Option<u16> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(
-        digits
-            .iter()
-            .fold(0, |status, digit| status * 10 + u16::from(digit - b'0')),
-    )
+    let status = digits
+        .iter()
+        .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    // RFC 9112, section 4: below there are no classes, and 0 stands for no response at all.
+    (status >= 100).then_some(status)
 }
 
 /// Bytes of empty lines in front of a request, which servers let pass (RFC 9112, 2.2).

@@ -7,6 +7,8 @@ pub(crate) mod authority;
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod dns;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod host_name;
 pub(crate) mod http;
 pub(crate) mod http_client;

@@ -4,12 +4,17 @@
 //! engine does not use, and bodies become `*`.
 //! A head may be cut anywhere between records: state is kept per connection, and what cannot be
 //! placed is blanked. Bytes behind the used part of a payload are zeroed.
+//!
+//! Of what is said to servers and answered, no byte stays: what was found in them takes their place
+//! ([`Input::Findings`]), as the engine would have found it.
 
+mod operations;
 mod scrub;
 mod target;
 
 use std::mem::offset_of;
 
+use operations::Conversations;
 use scrub::Scrubber;
 pub(crate) use target::target;
 use whyslow_abi::{
@@ -40,6 +45,7 @@ struct Stream {
 #[derive(Debug, Default)]
 pub struct Redactor {
     streams: FastMap<u64, Stream>,
+    conversations: Conversations,
 }
 
 impl Redactor {
@@ -52,7 +58,14 @@ impl Redactor {
     /// Rewrites whatever of an input may hold secrets.
     pub fn redact_input(&mut self, input: &mut Input) {
         match input {
-            Input::Record(record) => self.redact(record),
+            Input::Record(record) => {
+                let findings = self.conversations.findings(record);
+                self.redact(record);
+                if let Some(findings) = findings {
+                    let record = std::mem::take(record);
+                    *input = Input::Findings { record, findings };
+                }
+            }
             Input::Connection {
                 state: Some(state), ..
             } => self.redact_connection(state),
@@ -209,7 +222,7 @@ fn redact_tail(tail: &mut [u8]) {
     }
 }
 
-/// Statements and answers hold secrets anywhere: nothing of them is kept.
+/// Statements and answers hold secrets anywhere: nothing of their bytes is kept.
 fn blank_data(data: &decode::Data, record: &mut [u8]) {
     record[offset_of!(DataHead, front_len)..][..4].fill(0);
     match data {

@@ -11,6 +11,7 @@ pub(crate) mod request;
 pub(crate) mod sequence;
 pub(crate) mod servers;
 pub(crate) mod signals;
+pub(crate) mod speech;
 pub(crate) mod threads;
 
 use whyslow_abi::{connection::ConnectionState, record::RecordHeader};

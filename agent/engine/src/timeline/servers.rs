@@ -3,21 +3,17 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::speech::{Heard, Speech};
 use crate::{
-    hash::FastMap,
-    protocol::{
-        Recognised,
-        client::{CLIENT_PROTOCOLS, Chunk, ClientProtocol, Finding, Session, SessionOptions},
-        tls::Tls,
-    },
+    input::Findings,
+    protocol::client::{Chunk, ClientProtocol, Finding, OPEN_LIMIT, SessionOptions},
+    recent::Recent,
 };
 
-/// Connections kept; the one that was silent for longest goes first.
-const LIMIT: usize = 16_384;
+/// Connections kept; one that was silent for long goes first.
+pub(crate) const LIMIT: usize = 16_384;
 /// Operations open on one connection at the most.
-const OPEN: usize = 65_536;
-/// Writes that are looked at until a connection is given up as unknown.
-const TRIES: u8 = 4;
+const OPEN: usize = OPEN_LIMIT as usize;
 
 /// Which request asked: its connection and its serial number.
 pub(crate) type Owner = (u64, u64);
@@ -27,7 +23,8 @@ pub(crate) type Owner = (u64, u64);
 pub(crate) struct OpenOperation {
     /// `None`: no request was open.
     pub(crate) owner: Option<Owner>,
-    pub(crate) shape: String,
+    /// Shared with the one before it, where that is the same: there may be many.
+    pub(crate) shape: Arc<str>,
     pub(crate) asked_ns: u64,
     /// First read after it was asked; 0: none.
     pub(crate) first_byte_ns: u64,
@@ -88,15 +85,6 @@ pub(crate) struct Outcome {
     pub(crate) uninteresting: bool,
 }
 
-#[derive(Debug)]
-enum Speech {
-    /// Not known yet, after so many writes.
-    Unknown(u8),
-    Known(&'static dyn ClientProtocol, Box<dyn Session>),
-    /// Nothing that is understood.
-    Ignored,
-}
-
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -107,16 +95,12 @@ pub(crate) struct Server {
     /// When the last answer was complete.
     answered_ns: u64,
     first_ns: u64,
-    used_ns: u64,
 }
 
 impl Server {
     /// What is spoken.
     pub(crate) fn protocol(&self) -> Option<&'static dyn ClientProtocol> {
-        match &self.speech {
-            Speech::Known(protocol, _) => Some(*protocol),
-            _ => None,
-        }
+        self.speech.protocol()
     }
 
     /// When bytes were first exchanged.
@@ -129,6 +113,13 @@ impl Server {
         self.answered_ns
     }
 
+    /// Requests with open operations, each once in a row.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
+        let mut last = None;
+        let owners = self.open.iter().filter_map(|open| open.owner);
+        owners.filter(move |owner| last.replace(*owner) != Some(*owner))
+    }
+
     /// Open operations of a request.
     pub(crate) fn open_of(&self, owner: Owner) -> impl Iterator<Item = &OpenOperation> {
         let owner = Some(owner);
@@ -137,11 +128,18 @@ impl Server {
 
     /// Bytes were not seen, in either direction.
     pub(crate) fn gap(&mut self, now_ns: u64) -> Outcome {
-        let mut outcome = Outcome::default();
         let mut found = Vec::new();
-        if let Speech::Known(_, session) = &mut self.speech {
-            session.gap(&mut found);
-        }
+        self.speech.gap(&mut found);
+        self.cut(found, now_ns)
+    }
+
+    /// Bytes were not seen, and a recording tells what that ended.
+    pub(crate) fn told_gap(&mut self, findings: &Findings, now_ns: u64) -> Outcome {
+        self.cut(repeated(findings.gap.clone()), now_ns)
+    }
+
+    fn cut(&mut self, found: impl IntoIterator<Item = Finding>, now_ns: u64) -> Outcome {
+        let mut outcome = Outcome::default();
         self.take(found, None, now_ns, Moved::Read(0), &mut outcome);
         for answer in &mut outcome.answers {
             answer.cut = true;
@@ -158,62 +156,80 @@ impl Server {
         chunk: Chunk<'_>,
         now_ns: u64,
     ) -> Outcome {
-        let mut outcome = Outcome::default();
-        if let Speech::Unknown(tries) = self.speech {
-            self.speech = recognise(chunk.front, tries, self.options);
-            outcome.uninteresting = matches!(self.speech, Speech::Ignored);
-        }
         let mut found = Vec::new();
-        if let Speech::Known(_, session) = &mut self.speech {
-            session.written(chunk, &mut found);
-        }
-        if self.becomes_encrypted(&found, &mut outcome)
-            && let Speech::Known(_, session) = &mut self.speech
-        {
-            session.written(chunk, &mut found);
-        }
-        self.take(
-            found,
-            owner,
-            now_ns,
-            Moved::Written(chunk.len),
-            &mut outcome,
-        );
-        outcome
+        let heard = self.speech.written(chunk, self.options, &mut found);
+        self.heard(heard, found, (owner, Moved::Written(chunk.len)), now_ns)
     }
 
     /// The thread read, for that request.
     pub(crate) fn read(&mut self, owner: Option<Owner>, chunk: Chunk<'_>, now_ns: u64) -> Outcome {
-        let mut outcome = Outcome::default();
+        self.first_byte(now_ns);
         let mut found = Vec::new();
+        let heard = self.speech.read(chunk, &mut found);
+        self.heard(heard, found, (owner, Moved::Read(chunk.len)), now_ns)
+    }
+
+    /// The thread wrote or read so many bytes, and a recording tells what was found in them.
+    pub(crate) fn told(
+        &mut self,
+        owner: Option<Owner>,
+        (written, len): (bool, u64),
+        findings: Findings,
+        now_ns: u64,
+    ) -> Outcome {
+        let moved = if written {
+            Moved::Written(len)
+        } else {
+            self.first_byte(now_ns);
+            Moved::Read(len)
+        };
+        let heard = Heard {
+            given_up: findings.uninteresting,
+            encrypted: findings.found.iter().any(|(_, f)| *f == Finding::Encrypted),
+        };
+        if findings.uninteresting {
+            self.speech = Speech::Ignored;
+        }
+        let known = findings.protocol.is_empty() || self.speech.tell(&findings.protocol);
+        let found = if known {
+            findings.found
+        } else {
+            vec![(1, Finding::Missed)]
+        };
+        self.heard(heard, repeated(found), (owner, moved), now_ns)
+    }
+
+    fn heard(
+        &mut self,
+        heard: Heard,
+        found: impl IntoIterator<Item = Finding>,
+        (owner, moved): (Option<Owner>, Moved),
+        now_ns: u64,
+    ) -> Outcome {
+        let mut outcome = Outcome {
+            uninteresting: heard.given_up,
+            ..Outcome::default()
+        };
+        if heard.encrypted {
+            // What is still open is not heard of any more.
+            outcome.missed |= !self.open.is_empty();
+            self.open.clear();
+        }
+        self.take(found, owner, now_ns, moved, &mut outcome);
+        outcome
+    }
+
+    fn first_byte(&mut self, now_ns: u64) {
         if let Some(first) = self.open.front_mut()
             && first.first_byte_ns == 0
         {
             first.first_byte_ns = now_ns;
         }
-        if let Speech::Known(_, session) = &mut self.speech {
-            session.read(chunk, &mut found);
-        }
-        self.becomes_encrypted(&found, &mut outcome);
-        self.take(found, owner, now_ns, Moved::Read(chunk.len), &mut outcome);
-        outcome
-    }
-
-    /// What is spoken is TLS, when the session has found that.
-    fn becomes_encrypted(&mut self, found: &[Finding], outcome: &mut Outcome) -> bool {
-        let becomes = found.last() == Some(&Finding::Encrypted);
-        if becomes {
-            self.speech = Speech::Known(&Tls, Tls.session());
-            // What is still open is not heard of any more.
-            outcome.missed |= !self.open.is_empty();
-            self.open.clear();
-        }
-        becomes
     }
 
     fn take(
         &mut self,
-        found: Vec<Finding>,
+        found: impl IntoIterator<Item = Finding>,
         owner: Option<Owner>,
         now_ns: u64,
         mut moved: Moved,
@@ -222,6 +238,8 @@ impl Server {
         for finding in found {
             match finding {
                 Finding::Asked { shape } if self.open.len() < OPEN => {
+                    let same = self.open.back().filter(|last| *last.shape == *shape);
+                    let shape = same.map_or_else(|| shape.into(), |last| Arc::clone(&last.shape));
                     self.open.push_back(OpenOperation {
                         owner,
                         shape,
@@ -321,70 +339,53 @@ impl OpenOperation {
     }
 }
 
-fn recognise(written: &[u8], tries: u8, options: SessionOptions) -> Speech {
-    for protocol in CLIENT_PROTOCOLS {
-        if protocol.recognise(written) == Recognised::Yes {
-            return Speech::Known(*protocol, protocol.session_with(options));
-        }
-    }
-    if tries + 1 >= TRIES {
-        Speech::Ignored
-    } else {
-        Speech::Unknown(tries + 1)
-    }
+/// Findings of a recording.
+fn repeated(runs: Vec<(u32, Finding)>) -> impl Iterator<Item = Finding> {
+    let run =
+        |(count, finding): (u32, Finding)| std::iter::repeat_n(finding, (count as usize).min(OPEN));
+    runs.into_iter().flat_map(run)
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Servers {
-    map: FastMap<u64, Server>,
+    map: Recent<Server>,
     options: SessionOptions,
 }
 
 impl Servers {
     pub(crate) fn new(options: SessionOptions) -> Self {
         Self {
-            map: FastMap::default(),
+            map: Recent::new(LIMIT),
             options,
         }
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
-        self.map.get(&id)
+        self.map.get(id)
     }
 
     /// The connection, if it is known.
-    pub(crate) fn known(&mut self, id: u64, now_ns: u64) -> Option<&mut Server> {
-        let server = self.map.get_mut(&id)?;
-        server.used_ns = now_ns;
-        Some(server)
+    pub(crate) fn known(&mut self, id: u64) -> Option<&mut Server> {
+        self.map.known(id)
     }
 
-    /// The connection, made when it is new. Returns whether another had to go for it.
+    /// The connection, made when it is new; and another, when one had to go for it.
     pub(crate) fn of(
         &mut self,
         id: u64,
         now_ns: u64,
         address: impl FnOnce() -> String,
-    ) -> (&mut Server, bool) {
-        let evicts = self.map.len() >= LIMIT && !self.map.contains_key(&id);
-        if evicts {
-            let oldest = self.map.iter().min_by_key(|(_, server)| server.used_ns);
-            if let Some(id) = oldest.map(|(id, _)| *id) {
-                self.map.remove(&id);
-            }
-        }
-        let server = self.map.entry(id).or_insert_with(|| Server {
+    ) -> (&mut Server, Option<Server>) {
+        let options = self.options;
+        self.map.entry(id, || Server {
             address: address().into(),
-            speech: Speech::Unknown(0),
-            options: self.options,
+            speech: Speech::new(),
+            options,
             open: VecDeque::new(),
             answered_ns: 0,
             first_ns: now_ns,
-            used_ns: now_ns,
-        });
-        server.used_ns = now_ns;
-        (server, evicts)
+        })
     }
 }
 

@@ -19,9 +19,9 @@ use whyslow_abi::{
     },
     plain_bytes, read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_WRITTEN, DataRecord, EndReason,
-        EndRecord, LifecycleKind, LifecycleRecord, PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE,
-        RecordHeader, RecordKind, SignalRecord,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_PIECES, DATA_SPENT,
+        DATA_TAIL, DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord,
+        PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordHeader, RecordKind, SignalRecord,
     },
     totals::Totals,
     wait::{Wait, WaitTargetKind},
@@ -40,6 +40,21 @@ pub(crate) struct SimThread {
     pub(crate) sequence: u32,
     pub(crate) connection: u64,
     pub(crate) waits: [Wait; 4],
+}
+
+/// What a thread exchanged with a server in one system call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exchange<'a> {
+    /// Inode number of the socket.
+    pub(crate) server: u64,
+    /// The thread wrote; else it read.
+    pub(crate) written: bool,
+    /// First bytes, bytes between that nobody looks at, last bytes.
+    pub(crate) front: &'a [u8],
+    pub(crate) more: usize,
+    pub(crate) tail: &'a [u8],
+    /// The request's last record of data.
+    pub(crate) spent: bool,
 }
 
 /// The kernel side's tables.
@@ -248,6 +263,44 @@ impl Kernel {
         record.peer_address[..4].copy_from_slice(&[127, 0, 0, 1]);
         record.totals = self.threads[&tid].totals;
         record
+    }
+
+    /// The thread wrote to a server or read from one, for the request that it read last.
+    pub(crate) fn exchange(&mut self, tid: u32, now_ns: u64, exchange: &Exchange<'_>) {
+        let bytes = [exchange.front, &vec![0; exchange.more], exchange.tail].concat();
+        let pieces = if exchange.written { DATA_PIECES } else { 1 };
+        let mut at = 0;
+        for piece in 1..=pieces {
+            let left = bytes.len() - at;
+            let captured = exchange.front.len().saturating_sub(at).min(DATA_FRONT);
+            let last = piece == pieces || left <= DATA_FRONT || captured < DATA_FRONT;
+            let stands_for = if last { left } else { DATA_FRONT };
+            let id = self.threads[&tid].connection;
+            let mut record: DataRecord = zeroed();
+            record.head.header = self.header(RecordKind::Data, tid, now_ns);
+            record.head.peer = exchange.server;
+            record.head.connection = id;
+            record.head.request = self.connections.get(&id).map_or(0, |c| c.request);
+            record.head.flags = u32::from(exchange.written) * DATA_WRITTEN;
+            record.head.flags |= u32::from(exchange.spent && last) * DATA_SPENT;
+            record.family = 2;
+            record.port_be = (exchange.server as u16).to_be();
+            record.address[..4].copy_from_slice(&[127, 0, 0, 1]);
+            record.head.len = stands_for as u32;
+            record.head.front_len = captured as u32;
+            record.front[..captured].copy_from_slice(&bytes[at..at + captured]);
+            if stands_for > captured && stands_for >= DATA_TAIL {
+                record.tail_len = DATA_TAIL as u32;
+                record
+                    .tail
+                    .copy_from_slice(&bytes[bytes.len() - DATA_TAIL..]);
+            }
+            self.send(&record);
+            if last {
+                return;
+            }
+            at += DATA_FRONT;
+        }
     }
 
     /// Response bytes were written: `bytes` are the first of `written`.

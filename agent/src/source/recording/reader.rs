@@ -300,7 +300,9 @@ impl ReplaySource {
 fn time_of(input: &Input) -> Option<u64> {
     match input {
         Input::Tick { now_ns } => Some(*now_ns),
-        Input::Record(bytes) => read_plain::<RecordHeader>(bytes).map(|header| header.time_ns),
+        Input::Record(bytes) | Input::Findings { record: bytes, .. } => {
+            read_plain::<RecordHeader>(bytes).map(|header| header.time_ns)
+        }
         _ => None,
     }
 }

@@ -39,6 +39,13 @@ fn inputs() -> Vec<Input> {
     vec![
         adopted,
         worker.begin("GET /users/7?secret=hunter2 HTTP/1.1"),
+        worker.exchange(true, b"*2\r\n$3\r\nGET\r\n$7\r\nhunter2\r\n"),
+        worker.exchange(false, b"$7\r\nhunter2\r\n"),
+        // A secret in two pieces.
+        worker.exchange(true, b"*2\r\n$3\r\nDEL\r\n$7\r\nhunt"),
+        worker.exchange(true, b"er2\r\n"),
+        worker.exchange(false, b"-ERR no hunt"),
+        worker.exchange(false, b"er2\r\n"),
         worker.end(200),
         Input::Losses(vec![1, 2, 3]),
         Input::Tick {
@@ -94,6 +101,11 @@ fn secrets_are_not_in_the_file_unless_raw() {
     };
     assert!(!holds_secret(false));
     assert!(holds_secret(true));
+    // Nor is a piece of it, or any byte of what was said to servers.
+    let bytes = fs::read(folder.path().join("r-false")).unwrap();
+    for piece in [b"hunt".as_slice(), b"er2", b"\r\nGET", b"$7\r\n"] {
+        assert!(!bytes.windows(piece.len()).any(|window| window == piece));
+    }
 }
 
 #[test]
@@ -224,7 +236,12 @@ fn live(folder: &TempDir) -> (PathBuf, String) {
     let (mut worker, adopted) = SimWorker::new(42);
     script.send([adopted]);
     for status in [200, 404, 500] {
-        script.send([worker.begin("GET /a?x=1 HTTP/1.1"), worker.end(status)]);
+        script.send([
+            worker.begin("GET /a?x=1 HTTP/1.1"),
+            worker.exchange(true, b"*2\r\n$3\r\nGET\r\n$7\r\nhunter2\r\n"),
+            worker.exchange(false, b"-MOVED 1 hunter2\r\n"),
+            worker.end(status),
+        ]);
     }
     script.set_clock(worker.now_ns() + 5_000_000_000);
     let header = header(false);
@@ -246,6 +263,8 @@ fn a_replay_gives_the_same_events() {
     assert_eq!(replay(&recording, &out).unwrap(), 3);
     assert_eq!(fs::read_to_string(&out).unwrap(), live);
     assert_eq!(live.matches("requestFinished").count(), 3);
+    assert_eq!(live.matches("GET ?").count(), 3);
+    assert_eq!(live.matches("MOVED").count(), 3);
 }
 
 #[test]

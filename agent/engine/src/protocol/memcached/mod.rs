@@ -149,10 +149,11 @@ impl MemcachedSession {
     fn command(&mut self, command: command::Found, found: &mut Vec<Finding>) {
         match command {
             command::Found::Command { shape, expect } => {
-                found.push(Finding::Asked { shape });
                 if !self.open.push(expect) && !self.make_room(expect, found) {
-                    self.stop(found);
+                    // Too many are open: whose answers come is not followed.
+                    return self.gap(found);
                 }
+                found.push(Finding::Asked { shape });
                 self.settle(found);
             }
             command::Found::Lost { certain: true } => self.missed(found),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::super::client::OPEN_LIMIT;
 use super::answer::Status;
 use super::binary;
 
@@ -61,12 +62,16 @@ impl Expect {
 #[derive(Debug, Default)]
 pub(super) struct Open {
     runs: VecDeque<(Expect, u64)>,
+    count: u64,
     noops: u64,
 }
 
 impl Open {
     /// Puts an operation behind the others; false: there are too many.
     pub(super) fn push(&mut self, expect: Expect) -> bool {
+        if self.count >= OPEN_LIMIT {
+            return false;
+        }
         if let Some((last, count)) = self.runs.back_mut()
             && *last == expect
         {
@@ -77,6 +82,7 @@ impl Open {
             return false;
         }
         self.noops += u64::from(expect == Expect::Noop);
+        self.count += 1;
         true
     }
 
@@ -90,6 +96,7 @@ impl Open {
         let (expect, count) = self.runs.front_mut()?;
         let expect = *expect;
         *count -= 1;
+        self.count -= 1;
         if *count == 0 {
             self.runs.pop_front();
         }

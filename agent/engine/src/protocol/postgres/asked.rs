@@ -55,21 +55,13 @@ impl PostgresSession {
                 self.bind(&body);
                 true
             }
-            b'E' => {
-                self.execute(&body, found);
-                true
-            }
+            b'E' => self.execute(&body, found),
             b'C' => {
                 self.close(&body);
                 true
             }
             b'S' => self.pending.sync(),
-            b'F' => {
-                found.push(Finding::Asked {
-                    shape: FUNCTION_CALL.to_owned(),
-                });
-                self.pending.query(1)
-            }
+            b'F' => self.ask(vec![FUNCTION_CALL.to_owned()], found),
             _ => true,
         };
         self.client.give_back(body);
@@ -106,9 +98,18 @@ impl PostgresSession {
         if shapes.len() >= STATEMENT_LIMIT {
             Self::missed(found);
         }
+        self.ask(shapes, found)
+    }
+
+    /// A message that asks for this at once, up to a ReadyForQuery; `false`: too many are pending.
+    fn ask(&mut self, shapes: Vec<String>, found: &mut Vec<Finding>) -> bool {
         let count = u32::try_from(shapes.len()).unwrap_or(u32::MAX);
-        found.extend(shapes.into_iter().map(|shape| Finding::Asked { shape }));
-        self.pending.query(count)
+        let room = self.pending.has_room(count);
+        if room {
+            found.extend(shapes.into_iter().map(|shape| Finding::Asked { shape }));
+            self.pending.query(count);
+        }
+        room
     }
 
     fn parse(&mut self, body: &[u8], whole: bool) {
@@ -140,7 +141,10 @@ impl PostgresSession {
         }
     }
 
-    fn execute(&mut self, body: &[u8], found: &mut Vec<Finding>) {
+    fn execute(&mut self, body: &[u8], found: &mut Vec<Finding>) -> bool {
+        if !self.pending.has_room(1) {
+            return false;
+        }
         let shape = match text(body) {
             Some((portal, _)) => self.prepared.portal(portal),
             None => Some(NOT_CAPTURED.into()),
@@ -152,6 +156,7 @@ impl PostgresSession {
             shape: (*shape).to_owned(),
         });
         self.pending.execute();
+        true
     }
 
     fn close(&mut self, body: &[u8]) {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::super::client::OPEN_LIMIT;
+
 /// ReadyForQuery messages that may be expected at a time.
 const GROUPS: usize = 4_096;
 
@@ -22,42 +24,47 @@ pub(super) struct Pending {
     closed: VecDeque<Group>,
     /// No Sync was written yet.
     last: Group,
+    /// Open operations of all groups.
+    open: u64,
 }
 
 impl Pending {
-    /// A Query or a FunctionCall with so many operations; `false`: too many are pending.
-    pub(super) fn query(&mut self, operations: u32) -> bool {
-        self.close(Group {
+    /// Whether so many operations more can be kept.
+    pub(super) fn has_room(&self, operations: u32) -> bool {
+        self.closed.len() < GROUPS && self.open + u64::from(operations) <= OPEN_LIMIT
+    }
+
+    /// A Query or a FunctionCall with so many operations, for which there is room.
+    pub(super) fn query(&mut self, operations: u32) {
+        self.open += u64::from(operations);
+        self.closed.push_back(Group {
             open: operations,
             failed: false,
             simple: true,
-        })
+        });
     }
 
-    /// An Execute.
+    /// An Execute, for which there is room.
     pub(super) fn execute(&mut self) {
-        self.last.open = self.last.open.saturating_add(1);
+        self.open += 1;
+        self.last.open += 1;
     }
 
     /// A Sync; `false`: too many are pending.
     pub(super) fn sync(&mut self) -> bool {
-        let group = std::mem::take(&mut self.last);
-        self.close(group)
-    }
-
-    fn close(&mut self, group: Group) -> bool {
-        if self.closed.len() >= GROUPS {
-            return false;
+        let room = self.has_room(0);
+        if room {
+            self.closed.push_back(std::mem::take(&mut self.last));
         }
-        self.closed.push_back(group);
-        true
+        room
     }
 
     /// An operation is answered; `false`: none is open.
     pub(super) fn answer(&mut self) -> bool {
         let group = self.front();
         let any = group.open > 0;
-        group.open = group.open.saturating_sub(1);
+        group.open -= u32::from(any);
+        self.open -= u64::from(any);
         any
     }
 
@@ -68,11 +75,13 @@ impl Pending {
 
     /// The server is ready; returns what is over.
     pub(super) fn ready(&mut self) -> Group {
-        match self.closed.pop_front() {
+        let group = match self.closed.pop_front() {
             Some(group) => group,
             // The Sync was missed.
             None => std::mem::take(&mut self.last),
-        }
+        };
+        self.open -= u64::from(group.open);
+        group
     }
 
     /// The server waits for data to copy. A Sync that was sent ahead with the Execute gets no answer:
@@ -95,11 +104,12 @@ impl Pending {
 
     /// No operation is open.
     pub(super) fn is_empty(&self) -> bool {
-        self.last.open == 0 && self.closed.iter().all(|group| group.open == 0)
+        self.open == 0
     }
 
     /// All groups; none is pending afterwards.
     pub(super) fn clear(&mut self) -> Vec<Group> {
+        self.open = 0;
         let mut groups: Vec<_> = std::mem::take(&mut self.closed).into();
         groups.push(std::mem::take(&mut self.last));
         groups

@@ -145,7 +145,7 @@ impl PostgresSession {
             ready: false,
             idle: false,
             copying: false,
-            dialect: Dialect::POSTGRESQL,
+            dialect: Dialect::POSTGRESQL.with_unknown_backslash(),
             prepared: Prepared::new(),
             pending: Pending::default(),
             parsed: None,

@@ -9,6 +9,7 @@
 //! Keys, values and other arguments are passed over, not kept, unless the user wants them.
 
 mod command;
+mod names;
 mod open;
 mod reply;
 mod shape;
@@ -230,8 +231,7 @@ impl RedisSession {
     fn command(&mut self, command: command::Found, found: &mut Vec<Finding>) {
         match command {
             command::Found::Command { shape, meaning } => {
-                found.push(Finding::Asked { shape });
-                self.asked(meaning, found);
+                self.asked(shape, meaning, found);
             }
             command::Found::Lost { certain: true } => self.missed(found),
             command::Found::Lost { certain: false } => self.doubt = true,
@@ -239,7 +239,8 @@ impl RedisSession {
         }
     }
 
-    fn asked(&mut self, meaning: Meaning, found: &mut Vec<Finding>) {
+    fn asked(&mut self, shape: String, meaning: Meaning, found: &mut Vec<Finding>) {
+        let asked = Finding::Asked { shape };
         let silent = self.hearing != Hearing::On;
         if self.hearing == Hearing::SkipNext {
             self.hearing = Hearing::On;
@@ -260,6 +261,7 @@ impl RedisSession {
                 Expect::Silence
             }
             Meaning::Replication => {
+                found.push(asked);
                 self.stop(found);
                 return;
             }
@@ -267,8 +269,10 @@ impl RedisSession {
             Meaning::Answered(expect) => expect,
         };
         if !self.open.push(expect) {
-            self.stop(found);
+            // Too many are open: whose answers come is not followed.
+            return self.gap(found);
         }
+        found.push(asked);
         self.settle(found);
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::super::client::OPEN_LIMIT;
+
 /// Runs of equal operations that are kept. A pipeline of one kind of answer, however long, is one.
 const RUNS_LIMIT: usize = 4096;
 
@@ -35,22 +37,23 @@ pub(super) enum Expect {
 #[derive(Debug, Default)]
 pub(super) struct Open {
     runs: VecDeque<(Expect, u64)>,
+    count: u64,
 }
 
 impl Open {
     /// Puts an operation behind the others; false: there are too many.
     pub(super) fn push(&mut self, expect: Expect) -> bool {
-        if let Some((last, count)) = self.runs.back_mut()
-            && *last == expect
-        {
-            *count += 1;
-            return true;
+        if self.count >= OPEN_LIMIT {
+            return false;
         }
         let room = self.runs.len() < RUNS_LIMIT;
-        if room {
-            self.runs.push_back((expect, 1));
+        match self.runs.back_mut() {
+            Some((last, count)) if *last == expect => *count += 1,
+            _ if room => self.runs.push_back((expect, 1)),
+            _ => return false,
         }
-        room
+        self.count += 1;
+        true
     }
 
     /// What the oldest operation is answered by.
@@ -63,6 +66,7 @@ impl Open {
         let (expect, count) = self.runs.front_mut()?;
         let expect = *expect;
         *count -= 1;
+        self.count -= 1;
         if *count == 0 {
             self.runs.pop_front();
         }

@@ -1,7 +1,8 @@
 //! From a command's first words to its shape and to what answers it. Nothing of an argument can get
-//! into a shape: a name is one by its characters, a subcommand only where it is in [`CONTAINERS`].
+//! into a shape: a name is one that is known, a subcommand only where it is in [`CONTAINERS`].
 
 use super::command::Command;
+use super::names;
 use super::open::{Expect, Topic};
 
 /// Shape of a command whose name could not be read or is none.
@@ -176,9 +177,7 @@ pub(super) fn is_known(command: &Command) -> bool {
     let Some(name) = command.name() else {
         return false;
     };
-    name.first().is_some_and(u8::is_ascii_alphabetic)
-        && name.iter().copied().all(is_name_byte)
-        && (!command.is_inline() || contains(INLINE, name))
+    names::is_command(name) && (!command.is_inline() || contains(INLINE, name))
 }
 
 /// Whether `word` is in `list`, which is in upper case.

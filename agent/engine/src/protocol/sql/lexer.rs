@@ -1,7 +1,7 @@
 //! Tokens of SQL. Literals and comments are told without their text, so that nothing behind this file can
 //! let it out.
 
-use super::{Dialect, Kind};
+use super::{Backslash, Dialect, Kind};
 
 /// One token. Bytes are as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,8 @@ impl<'a> Lexer<'a> {
         let kind = self.dialect.kind;
         Some(match first {
             byte if is_blank(byte) => (Token::Blank, run(rest, is_blank)),
-            b'-' if self.is_line_comment(rest) => (Token::Blank, line(rest)),
-            b'#' if kind == Kind::MySql => (Token::Blank, line(rest)),
+            b'-' if self.is_line_comment(rest) => (Token::Blank, line(kind, rest)),
+            b'#' if kind == Kind::MySql => (Token::Blank, line(kind, rest)),
             b'/' if rest.get(1) == Some(&b'*') => (Token::Blank, self.comment(rest)?),
             b'*' if self.code_comment && rest.get(1) == Some(&b'/') => {
                 self.code_comment = false;
@@ -71,7 +71,7 @@ impl<'a> Lexer<'a> {
                 (Token::Text, quoted(rest, b'"', self.dialect.backslash)?)
             }
             b'"' => self.double_quoted(rest, 0)?,
-            b'`' if kind != Kind::PostgreSql => name(rest, quoted(rest, b'`', false)?),
+            b'`' if kind != Kind::PostgreSql => name(rest, quoted(rest, b'`', Backslash::Plain)?),
             b'[' if kind == Kind::Sqlite => name(rest, memchr::memchr(b']', rest)? + 1),
             b'$' => self.dollar(rest)?,
             b'0'..=b'9' => (Token::Number, number(rest)),
@@ -133,7 +133,7 @@ impl<'a> Lexer<'a> {
 
     /// `"..."` that begins after `prefix` bytes.
     fn double_quoted(&self, rest: &'a [u8], prefix: usize) -> Option<(Token<'a>, usize)> {
-        let len = prefix + quoted(rest.get(prefix..)?, b'"', false)?;
+        let len = prefix + quoted(rest.get(prefix..)?, b'"', Backslash::Plain)?;
         let text = rest.get(..len)?;
         if self.dialect.kind == Kind::Sqlite && rest.get(len) != Some(&b'.') {
             return Some((Token::NameOrText(text), len));
@@ -211,12 +211,14 @@ impl<'a> Lexer<'a> {
             return Some((Token::Word(word), len));
         };
         match (letter.to_ascii_lowercase(), rest.get(1..)?) {
-            (b'x', [b'\'', ..]) => literal(rest, 1, b'\'', false),
+            (b'x', [b'\'', ..]) => literal(rest, 1, b'\'', Backslash::Plain),
             (b'n' | b'b', [b'\'', ..]) if kind != Kind::Sqlite => {
                 literal(rest, 1, b'\'', self.dialect.backslash)
             }
-            (b'e', [b'\'', ..]) if kind == Kind::PostgreSql => literal(rest, 1, b'\'', true),
-            (b'u', [b'&', b'\'', ..]) if kind == Kind::PostgreSql => literal(rest, 2, b'\'', false),
+            (b'e', [b'\'', ..]) if kind == Kind::PostgreSql => escaped(rest),
+            (b'u', [b'&', b'\'', ..]) if kind == Kind::PostgreSql => {
+                literal(rest, 2, b'\'', Backslash::Plain)
+            }
             (b'u', [b'&', b'"', ..]) if kind == Kind::PostgreSql => self.double_quoted(rest, 2),
             _ => Some((Token::Word(word), len)),
         }
@@ -269,18 +271,29 @@ fn run(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// Length up to the end of the line.
-fn line(rest: &[u8]) -> usize {
-    memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())
+/// Length up to the end of the line. A carriage return ends it for PostgreSQL alone.
+fn line(kind: Kind, rest: &[u8]) -> usize {
+    let end = match kind {
+        Kind::PostgreSql => memchr::memchr2(b'\n', b'\r', rest),
+        Kind::MySql | Kind::Sqlite => memchr::memchr(b'\n', rest),
+    };
+    end.unwrap_or(rest.len())
 }
 
 /// Length of what begins with a quote and ends with the same; a doubled quote ends nothing.
-fn quoted(rest: &[u8], quote: u8, backslash: bool) -> Option<usize> {
+fn quoted(rest: &[u8], quote: u8, backslash: Backslash) -> Option<usize> {
     let mut at = 1;
     loop {
         let byte = *rest.get(at)?;
-        if backslash && byte == b'\\' {
+        if byte == b'\\' && backslash == Backslash::Escapes {
             at += 2;
+        } else if byte == b'\\' && backslash == Backslash::Unknown {
+            let count = run(rest.get(at..)?, |byte| byte == b'\\');
+            at += count;
+            if count % 2 == 1 && rest.get(at) == Some(&quote) {
+                // The quote is in the text, or ends it.
+                return None;
+            }
         } else if byte != quote {
             at += 1;
         } else if rest.get(at + 1) == Some(&quote) {
@@ -303,11 +316,42 @@ fn dollar_quoted(rest: &[u8], delimiter: &[u8]) -> Option<usize> {
     }
 }
 
+/// `E'...'`, and what continues it in a further line: that has escapes as well.
+fn escaped<'a>(rest: &[u8]) -> Option<(Token<'a>, usize)> {
+    let mut len = 1 + quoted(rest.get(1..)?, b'\'', Backslash::Escapes)?;
+    loop {
+        let behind = rest.get(len..)?;
+        let blank = between(behind);
+        let is_more = behind.get(blank) == Some(&b'\'')
+            && behind
+                .get(..blank)?
+                .iter()
+                .any(|byte| matches!(byte, b'\n' | b'\r'));
+        if !is_more {
+            return Some((Token::Text, len));
+        }
+        len += blank + quoted(behind.get(blank..)?, b'\'', Backslash::Escapes)?;
+    }
+}
+
+/// Length of white space and line comments.
+fn between(rest: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let behind = rest.get(at..).unwrap_or_default();
+        at += match behind {
+            [b'-', b'-', ..] => line(Kind::PostgreSql, behind),
+            [byte, ..] if is_blank(*byte) => 1,
+            _ => return at,
+        };
+    }
+}
+
 fn literal<'a>(
     rest: &[u8],
     prefix: usize,
     quote: u8,
-    backslash: bool,
+    backslash: Backslash,
 ) -> Option<(Token<'a>, usize)> {
     let len = quoted(rest.get(prefix..)?, quote, backslash)?;
     Some((Token::Text, prefix + len))

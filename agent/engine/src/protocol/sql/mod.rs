@@ -13,6 +13,8 @@ mod as_sent;
 mod lexer;
 #[cfg(test)]
 mod mysql_tests;
+#[cfg(test)]
+mod secrets;
 mod shaper;
 #[cfg(test)]
 mod tests;
@@ -29,10 +31,20 @@ pub(crate) const STATEMENT_LIMIT: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
     kind: Kind,
-    /// A backslash in a plain string literal takes the next byte with it.
-    backslash: bool,
+    backslash: Backslash,
     /// Shapes are texts as sent.
     literals: bool,
+}
+
+/// What a backslash in a plain string literal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backslash {
+    /// A character like others.
+    Plain,
+    /// It takes the next byte with it.
+    Escapes,
+    /// The server was not heard telling: a literal whose end depends on it is cut there.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +58,13 @@ impl Dialect {
     /// `"name"`, nested comments, `$tag$text$tag$`, `E'text'`.
     pub(crate) const POSTGRESQL: Self = Self {
         kind: Kind::PostgreSql,
-        backslash: false,
+        backslash: Backslash::Plain,
         literals: false,
     };
     /// MySQL and MariaDB: `` `name` ``, `"text"`, `#` comments, backslashes, `/*!` code.
     pub(crate) const MYSQL: Self = Self {
         kind: Kind::MySql,
-        backslash: true,
+        backslash: Backslash::Escapes,
         literals: false,
     };
     /// `"name"`, `` `name` ``, `[name]`.
@@ -65,14 +77,27 @@ impl Dialect {
     )]
     pub(crate) const SQLITE: Self = Self {
         kind: Kind::Sqlite,
-        backslash: false,
+        backslash: Backslash::Plain,
         literals: false,
     };
 
     /// The same dialect where the server told otherwise about backslashes: PostgreSQL's
     /// `standard_conforming_strings = off`, MySQL's `NO_BACKSLASH_ESCAPES`.
     pub(crate) const fn with_backslash(self, backslash: bool) -> Self {
+        let backslash = if backslash {
+            Backslash::Escapes
+        } else {
+            Backslash::Plain
+        };
         Self { backslash, ..self }
+    }
+
+    /// The same dialect where the server told before anybody listened.
+    pub(crate) const fn with_unknown_backslash(self) -> Self {
+        Self {
+            backslash: Backslash::Unknown,
+            ..self
+        }
     }
 
     /// The same dialect, whose shapes are the statements as sent: literals and comments stay, since the user

@@ -57,6 +57,41 @@ pub(super) struct Shaper {
     /// Where a sign stands that belongs to the number behind it, if one follows.
     sign: Option<usize>,
     fold: Fold,
+    setting: Setting,
+}
+
+/// Whether the statement gives a setting its value. That may be a bare word: `SET a TO b`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Setting {
+    /// Nothing came yet.
+    #[default]
+    Start,
+    /// After ALTER.
+    Alter,
+    /// After ALTER ROLE and the like.
+    AlterThing,
+    /// After SET, before its `=` or TO.
+    Name,
+    /// What comes is a value.
+    Value,
+    No,
+}
+
+impl Setting {
+    fn after(self, token: Token<'_>) -> Self {
+        let is = |names: &[&str]| matches!(token, Token::Word(word) if is_one(word, names));
+        match self {
+            _ if token == Token::Other(b";") => Self::Start,
+            Self::Start if is(&["set", "pragma"]) => Self::Name,
+            Self::Start if is(&["alter"]) => Self::Alter,
+            Self::Alter if is(&["system", "role", "user", "database"]) => Self::AlterThing,
+            Self::AlterThing if is(&["set"]) => Self::Name,
+            Self::Name if is(&["to"]) => Self::Value,
+            Self::Name if matches!(token, Token::Other(b"=" | b":=")) => Self::Value,
+            Self::AlterThing | Self::Name | Self::Value => self,
+            _ => Self::No,
+        }
+    }
 }
 
 /// What the last token was, as far as the next one depends on it.
@@ -106,6 +141,7 @@ impl Shaper {
             return;
         }
         let token = self.settled(token);
+        self.setting = self.setting.after(token);
         if self.further_rows(token) {
             return;
         }
@@ -170,6 +206,13 @@ impl Shaper {
     /// name.
     fn settled<'a>(&self, token: Token<'a>) -> Token<'a> {
         match (token, self.last, self.fold) {
+            // Variables begin with `@`.
+            (Token::Word([b'@', ..]), ..) => token,
+            (Token::Word(_) | Token::Quoted(_) | Token::NameOrText(_), ..)
+                if self.setting == Setting::Value =>
+            {
+                Token::Text
+            }
             (Token::NameOrText(_), Last::Comparison, _)
             | (Token::NameOrText(_), _, Fold::List { .. }) => Token::Text,
             (Token::NameOrText(name), ..) => Token::Quoted(name),
@@ -320,7 +363,13 @@ impl Shaper {
     fn put_bytes(&mut self, bytes: &[u8]) {
         // One character more than fits tells that it is too long.
         let bytes = bytes.get(..SHAPE_LIMIT + 4).unwrap_or(bytes);
-        self.put(&String::from_utf8_lossy(bytes));
+        let text = String::from_utf8_lossy(bytes);
+        if text.contains(char::is_control) {
+            // Names may hold any: a terminal would obey them.
+            self.put(&text.replace(char::is_control, "\u{fffd}"));
+        } else {
+            self.put(&text);
+        }
     }
 
     /// Writes as long as there is room; the last piece may stand out.

@@ -335,13 +335,13 @@ fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
         Kind::MySql => {
             values.extend(mysql_tests::VALUES);
             comments.extend(mysql_tests::COMMENTS);
-            if dialect.backslash {
+            if dialect.backslash == Backslash::Escapes {
                 values.extend(["'\\'SECRET'", "\"\\\"SECRET\"", "'\\\\\\'SECRET'"]);
             }
         }
         Kind::Sqlite => values.extend(["x'SECRET'", "'\\''SECRET'"]),
     }
-    if dialect.backslash {
+    if dialect.backslash == Backslash::Escapes {
         values.push("'a\\'SECRET'");
     } else {
         values.push("'a\\' || 'SECRET'");

@@ -23,7 +23,7 @@ struct Connection {
 impl Connection {
     fn new() -> Self {
         Self {
-            servers: Servers::default(),
+            servers: Servers::new(SessionOptions::default()),
             told: Vec::new(),
         }
     }
@@ -47,7 +47,7 @@ impl Connection {
     fn tell(&mut self, outcome: &Outcome) {
         let name = self.server().protocol().map_or("", |it| it.name());
         let told = outcome.answers.iter().map(|answer| {
-            let shape = answer.operation.shape.clone();
+            let shape = answer.operation.shape.to_string();
             let error = answer.error.clone();
             (name, shape, answer.begin_ns, answer.end_ns, error)
         });
@@ -56,7 +56,7 @@ impl Connection {
 
     fn open(&mut self) -> Vec<(String, u64)> {
         let open = self.server().open_of(OWNER);
-        open.map(|open| (open.shape.clone(), open.end_ns(99)))
+        open.map(|open| (open.shape.to_string(), open.end_ns(99)))
             .collect()
     }
 }

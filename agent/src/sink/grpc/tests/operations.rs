@@ -79,8 +79,12 @@ async fn a_repeated_shape_is_seen_while_it_happens() {
     for _ in 0..11 {
         agent.script.send(worker.ask("GET key", MS));
     }
-    for n in 0..8 {
-        agent.script.send(worker.ask(&format!("X{n} key"), 2 * MS));
+    for command in [
+        "DEL", "DECR", "EXISTS", "HGETALL", "INCR", "LLEN", "SMEMBERS", "TTL",
+    ] {
+        agent
+            .script
+            .send(worker.ask(&format!("{command} key"), 2 * MS));
     }
     let answer = until(
         || async {

@@ -275,7 +275,7 @@ fn pipelines() {
     let expected = [
         asked("SET ? ..."),
         asked("GET ?"),
-        asked("NOSUCH"),
+        asked("unknown"),
         asked("LRANGE ? ..."),
         answered(0),
         answered(0),

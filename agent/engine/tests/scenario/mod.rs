@@ -1,0 +1,5 @@
+//! Scenario files: their shape, how they are run, and how what came out is compared.
+
+pub(crate) mod check;
+pub(crate) mod model;
+pub(crate) mod run;

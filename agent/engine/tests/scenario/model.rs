@@ -1,0 +1,147 @@
+//! What a scenario file says.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    #[expect(dead_code, reason = "for people")]
+    pub(crate) description: String,
+    #[serde(default)]
+    pub(crate) show_query: bool,
+    #[serde(default)]
+    pub(crate) rules: Vec<String>,
+    #[serde(default)]
+    pub(crate) max_in_flight: Option<usize>,
+    pub(crate) step: Vec<Step>,
+    #[serde(default)]
+    pub(crate) finished: Vec<Finished>,
+    #[serde(default)]
+    pub(crate) ended: Vec<Ended>,
+    #[serde(default)]
+    pub(crate) losses: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub(crate) commands: Vec<String>,
+    #[serde(default)]
+    pub(crate) in_flight: usize,
+}
+
+/// One thing that happens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    /// Milliseconds.
+    pub(crate) at: f64,
+    /// What: see `Run::step`.
+    #[serde(rename = "do")]
+    pub(crate) action: String,
+    #[serde(default = "default_pid")]
+    pub(crate) pid: u32,
+    /// The process's main thread unless given.
+    pub(crate) tid: Option<u32>,
+    #[serde(default)]
+    pub(crate) connection: u64,
+    /// That of the connection unless given.
+    pub(crate) fd: Option<i32>,
+    #[serde(default)]
+    pub(crate) data: String,
+    /// Repeats `data`.
+    #[serde(default = "one")]
+    pub(crate) times: usize,
+    /// Bytes more than `data` that were read or written.
+    #[serde(default)]
+    pub(crate) more: usize,
+    /// Of "ask" and "answer": the socket to the server; its port is the same number.
+    #[serde(default)]
+    pub(crate) server: u64,
+    /// Of "ask" and "answer": bytes behind `data` and `more`.
+    #[serde(default)]
+    pub(crate) tail: String,
+    /// Of "ask" and "answer": the kernel side ships no more for this request.
+    #[serde(default)]
+    pub(crate) last: bool,
+    /// Milliseconds by account since the thread's last step; the rest is cpu.
+    #[serde(default)]
+    pub(crate) spent: BTreeMap<String, f64>,
+    #[serde(default)]
+    pub(crate) code: u32,
+    #[serde(default)]
+    pub(crate) sender: u32,
+    /// The records of this step are lost.
+    #[serde(default)]
+    pub(crate) lost: bool,
+    /// The records of this step are sent after those of the next one.
+    #[serde(default)]
+    pub(crate) late: bool,
+    #[serde(default)]
+    pub(crate) counters: Vec<u64>,
+}
+
+pub(crate) fn default_pid() -> u32 {
+    100
+}
+
+pub(crate) fn one() -> usize {
+    1
+}
+
+/// A finished request; what is left out is not looked at.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Finished {
+    pub(crate) method: Option<String>,
+    pub(crate) target: Option<String>,
+    pub(crate) route: Option<String>,
+    pub(crate) status: Option<u16>,
+    pub(crate) end: Option<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) tid: Option<u32>,
+    pub(crate) begin_ms: Option<f64>,
+    pub(crate) wall_ms: Option<f64>,
+    pub(crate) binding: Option<String>,
+    pub(crate) ledger: Option<BTreeMap<String, f64>>,
+    pub(crate) bytes_in: Option<u64>,
+    pub(crate) bytes_out: Option<u64>,
+    pub(crate) head_read_ms: Option<f64>,
+    pub(crate) first_byte_ms: Option<f64>,
+    pub(crate) send_ms: Option<f64>,
+    pub(crate) socket_queue_ms: Option<f64>,
+    pub(crate) loss: Option<Vec<String>>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) x_request_id: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) wait_path: Option<String>,
+    /// All of them, most time first.
+    pub(crate) operations: Option<Vec<Operation>>,
+}
+
+/// Operations of one shape; what is left out is 0, false or empty.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Operation {
+    pub(crate) protocol: String,
+    pub(crate) peer: String,
+    pub(crate) shape: String,
+    pub(crate) count: u64,
+    pub(crate) total_ms: f64,
+    pub(crate) slowest_ms: f64,
+    pub(crate) first_byte_ms: f64,
+    pub(crate) rows: u64,
+    pub(crate) errors: u64,
+    pub(crate) last_error: String,
+    pub(crate) repeated: bool,
+    pub(crate) sampled: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ended {
+    pub(crate) pid: u32,
+    pub(crate) signal: u32,
+    pub(crate) sender: u32,
+    pub(crate) process: bool,
+    /// It was serving a request.
+    pub(crate) request: bool,
+}
