@@ -20,10 +20,10 @@ const LIMIT: Duration = Duration::from_secs(20);
 type Sums = BTreeMap<(String, String), [u64; 5]>;
 
 fn once(setting: &Setting, options: &[&str]) -> Result<String> {
-    let mut command = Command::new(setting.agent.binary());
+    let mut command = Command::new(setting.agent().binary());
     command
         .args(["top", "--once", "--window", "10m", "--socket"])
-        .arg(setting.agent.socket())
+        .arg(setting.agent().socket())
         .args(options)
         .env_remove("WHYSLOW_SOCKET");
     let output = process::output(&mut command, LIMIT)?;
@@ -84,7 +84,7 @@ fn the_figures_of_top_are_the_sums_of_the_requests() -> Result<()> {
     else {
         return Ok(());
     };
-    let setting = Setting::new(&live)?;
+    let setting = Setting::alone(&live, &["--operations"])?;
     for (way, n) in [
         ("postgres/simple", 37),
         ("postgres/simple", 2),
@@ -93,13 +93,8 @@ fn the_figures_of_top_are_the_sums_of_the_requests() -> Result<()> {
     ] {
         assert_sound(&setting.ask(way, n)?);
     }
-    // Whatever else is served on this host counts in both, at slightly different moments.
-    let agreed = wait_for(LIMIT, "figures that agree with the requests", || {
-        let snapshot = snapshot(&setting)?;
-        let same = told(&snapshot) == summed(&setting.watch.finished());
-        Ok(same.then_some(snapshot))
-    });
-    let snapshot = agreed.with_context(|| format!("{:#?}", summed(&setting.watch.finished())))?;
+    let snapshot = snapshot(&setting)?;
+    assert_eq!(told(&snapshot), summed(&setting.watch.finished()));
     assert_eq!(snapshot["info"]["status"]["operations"], true);
     let simple = told(&snapshot)
         .into_iter()
@@ -136,7 +131,7 @@ fn a_repeated_statement_is_seen_while_it_happens() -> Result<()> {
     else {
         return Ok(());
     };
-    let setting = Setting::new(&live)?;
+    let setting = Setting::alone(&live, &["--operations"])?;
     setting.ask("postgres/extended", 1)?;
     std::thread::scope(|scope| {
         let request = scope.spawn(|| setting.ask("postgres/extended", 3_900));
@@ -175,9 +170,9 @@ fn lines_for_people() -> Result<()> {
     let Some(live) = live("operations::everywhere::lines_for_people")? else {
         return Ok(());
     };
-    let setting = Setting::new(&live)?;
+    let setting = Setting::alone(&live, &["--operations"])?;
     setting.ask("postgres/simple", 1)?;
-    let mut child = Command::new(setting.agent.binary())
+    let mut child = Command::new(setting.agent().binary())
         .args([
             "watch",
             "--count",
@@ -186,7 +181,7 @@ fn lines_for_people() -> Result<()> {
             "/postgres/simple",
             "--socket",
         ])
-        .arg(setting.agent.socket())
+        .arg(setting.agent().socket())
         .env_remove("WHYSLOW_SOCKET")
         .stdout(Stdio::piped())
         .spawn()?;
@@ -214,7 +209,7 @@ fn options() -> Result<()> {
         return Ok(());
     };
     let options = ["--operations", "--repeated", "40", "--show-literals"];
-    let setting = Setting::with_options(&live, &options)?;
+    let setting = Setting::alone(&live, &options)?;
     setting.ask("postgres/extended", 1)?;
     for n in [39, 40] {
         let finished = setting.ask("postgres/extended", n)?;
