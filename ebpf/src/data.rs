@@ -15,6 +15,7 @@ use crate::{
     emit::{self, SUBMIT},
     kernel::*,
     maps::SERVERS,
+    names,
     payload::copy_user,
 };
 
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub first_len: u64,
     /// Address just after the last byte; 0: not known.
     pub end: u64,
+    /// Address of the `struct sockaddr` that the call names; 0: it names none.
+    pub to: u64,
     /// Address family.
     pub family: u32,
     /// 1: the thread wrote.
@@ -267,6 +270,9 @@ unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
                 core::ptr::write_unaligned(address.add(1), low);
             }
             _ => {}
+        }
+        if (*record).port_be == 0 && exchange.to != 0 {
+            names::fill_named(record, exchange.to);
         }
         if family == AF_UNIX {
             (*record).name = [0; whyslow_abi::wait::WAIT_NAME];

@@ -294,6 +294,11 @@ fn transferred(
             start: span.start,
             first_len: span.first_len,
             end: span.end,
+            to: if number == SENDTO {
+                registers.arg4()
+            } else {
+                0
+            },
             family: u32::from(walked.family),
             writes: u32::from(!reads),
         };

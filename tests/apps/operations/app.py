@@ -3,6 +3,7 @@
     GET /redis/<way>?n=37       ways: plain, pipeline, transaction
     GET /postgres/<way>?n=37    ways: simple, extended, prepared, pipeline, batch
     GET /mysql/<way>?n=37       ways: see of_mysql.py
+    GET /http/<way>?n=37        ways: see of_network.py; so for dns, tls
 
 More ways are in the modules `<kind>_ways`. What a way returns (figures) goes into the header `X-Measured`,
 but for the function `later`, which is called when the response is out; a list is taken for headers.
@@ -16,10 +17,11 @@ import json
 import os
 from urllib.parse import parse_qs
 
-import of_mysql
 import psycopg
 import redis
 
+# Modules whose ways are functions `<kind>_<way>`, by kind.
+SHARED = {"dns": "of_network", "http": "of_network", "mysql": "of_mysql", "tls": "of_network"}
 _connections = {}
 
 
@@ -109,8 +111,8 @@ def find(kind, name):
         return None
     if f"{kind}_{name}" in globals():
         return globals()[f"{kind}_{name}"]
-    if kind == "mysql":
-        return getattr(of_mysql, f"mysql_{name}", None)
+    if kind in SHARED:
+        return getattr(importlib.import_module(SHARED[kind]), f"{kind}_{name}", None)
     try:
         return getattr(importlib.import_module(f"{kind}_ways"), name, None)
     except ModuleNotFoundError:

@@ -387,3 +387,6 @@ impl Servers {
         (server, evicts)
     }
 }
+
+#[cfg(test)]
+mod tests;
