@@ -28,7 +28,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(240);
 /// Servers, application, agent and watcher, in the order in which they must end.
 pub(crate) struct Setting {
     pub(crate) watch: Watch,
-    pub(crate) agent: Agent,
+    agent: Agent,
     gunicorn: Gunicorn,
     redis: Redis,
     postgres: Postgres,
@@ -37,20 +37,20 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(live: &Live) -> Result<Self> {
-        Self::start(live, &["--operations"], &[])
+        Self::start(live, &["--operations"], &[], false)
     }
 
-    /// With an agent that is started with these options.
-    pub(crate) fn with_options(live: &Live, options: &[&str]) -> Result<Self> {
-        Self::start(live, options, &[])
+    /// With an agent that is started with these options, and watches nothing else on this host.
+    pub(crate) fn alone(live: &Live, options: &[&str]) -> Result<Self> {
+        Self::start(live, options, &[], true)
     }
 
     /// The application has been asked in these ways before the agent is there.
     pub(crate) fn after(live: &Live, asked: &[(&str, u64)]) -> Result<Self> {
-        Self::start(live, &["--operations"], asked)
+        Self::start(live, &["--operations"], asked, false)
     }
 
-    fn start(live: &Live, options: &[&str], asked: &[(&str, u64)]) -> Result<Self> {
+    fn start(live: &Live, options: &[&str], asked: &[(&str, u64)], alone: bool) -> Result<Self> {
         let scratch = Scratch::new("operations")?;
         let preload = "shared_preload_libraries=pg_stat_statements";
         let postgres = Postgres::start_with(scratch.path(), &[preload])?;
@@ -65,7 +65,10 @@ impl Setting {
         for (way, n) in asked {
             get(gunicorn.port, way, *n, "early")?;
         }
-        let agent = Agent::start(live, options)?;
+        let port = gunicorn.port.to_string();
+        let selection = ["--port", &port];
+        let selection = if alone { &selection[..] } else { &[] };
+        let agent = Agent::start(live, &[options, selection].concat())?;
         let setting = Self {
             watch: Watch::start(&agent)?,
             agent,

@@ -73,6 +73,7 @@ impl Counted {
         operation.slowest_ns = operation.slowest_ns.max(more.slowest_ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(more.first_byte_ns);
         operation.rows = operation.rows.saturating_add(more.rows);
+        operation.bytes = operation.bytes.saturating_add(more.bytes);
         operation.errors = operation.errors.saturating_add(more.errors);
         if !more.last_error.is_empty() {
             operation.last_error.clone_from(&more.last_error);
@@ -342,6 +343,29 @@ mod tests {
                 "{count}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_kept_apart_for_a_while_loses_nothing() {
+        let all = |parts: &[&[u64]]| {
+            let mut operations = Operations::default();
+            for part in parts {
+                for ns in *part {
+                    add(&mut operations, "redis", "a", "GET ?", *ns);
+                }
+                operations.answered(0);
+            }
+            let mut entry = operations.into_entries(10, 1).remove(0);
+            let mut times = Histogram::default();
+            entry.add_times_to(&mut times);
+            entry.times = Histogram::default();
+            (entry.operation, times.total(), times.quantile(0.5))
+        };
+        let whole = all(&[&[5_000, 6_000, 7_000]]);
+        assert_eq!((whole.0.bytes, whole.0.rows, whole.1), (9, 6, 3));
+        assert_eq!(all(&[&[5_000], &[6_000, 7_000]]), whole);
+        assert_eq!(all(&[&[], &[5_000, 6_000], &[7_000]]), whole);
+        assert_eq!(all(&[&[5_000], &[6_000], &[7_000]]), whole);
     }
 
     #[test]
