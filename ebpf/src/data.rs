@@ -4,10 +4,10 @@
 use whyslow_abi::{
     connection::{SERVER_GAP, SERVER_IGNORED},
     record::{
-        DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN,
-        DataHead, DataRecord, RecordKind, ShortDataRecord,
+        DATA_ANSWERED, DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL,
+        DATA_WRITTEN, DataHead, DataRecord, RecordKind, ShortDataRecord,
     },
-    thread::{ASKED, ThreadSlot},
+    thread::{ANSWERED, ASKED, ThreadSlot},
 };
 
 use crate::{
@@ -154,6 +154,11 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     slot.data_budget = slot.data_budget.wrapping_sub(1);
     let gap = piece.gap;
     let sequence = emit::next_sequence(slot);
+    let answered = if slot.flags & ANSWERED == 0 {
+        0
+    } else {
+        DATA_ANSWERED
+    };
     if gap == 0 && piece.stands_for <= DATA_SHORT as u64 && piece.captured >= piece.stands_for {
         let Some(mut entry) = emit::reserve::<ShortDataRecord>() else {
             return false;
@@ -166,13 +171,14 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
                 slot,
                 exchange,
                 piece,
-                (sequence, 0),
+                (sequence, answered),
             );
             (*record).head.header.kind = RecordKind::ShortData as u32;
             let start = exchange.start + piece.at;
             (*record).head.front_len = copy_user(&raw mut (*record).front, start, piece.stands_for);
         }
         entry.submit(SUBMIT);
+        slot.flags &= !ANSWERED;
         return true;
     }
     let Some(mut entry) = emit::reserve::<DataRecord>() else {
@@ -181,7 +187,7 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record.
     unsafe {
-        let flags = if gap == 0 { 0 } else { DATA_GAP };
+        let flags = answered | if gap == 0 { 0 } else { DATA_GAP };
         fill_head(
             &raw mut (*record).head,
             slot,
@@ -202,6 +208,7 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
         }
     }
     entry.submit(SUBMIT);
+    slot.flags &= !ANSWERED;
     true
 }
 

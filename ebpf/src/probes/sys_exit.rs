@@ -280,10 +280,7 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if result > 0
-        && walked.kind == DescriptorKind::Upstream
-        && !peeks(number, registers)
-    {
+    if result > 0 && walked.kind == DescriptorKind::Upstream && !peeks(number, registers) {
         count_round_trip(slot, !reads);
         if COPY_DATA.load() == 0 {
             return;

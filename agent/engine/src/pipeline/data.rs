@@ -15,11 +15,14 @@ impl Engine {
         let head = data.head();
         let (id, now_ns) = (head.peer, head.header.time_ns);
         let owner = self.owner(data);
+        if data.answered() {
+            self.answered_client(owner, now_ns);
+        }
         let used = owner.is_some_and(|owner| self.note_use(owner, id));
         let Some(server) = self.server(data) else {
             // Its first record was lost, or it was evicted here: the programs begin anew with it.
             out.push(Output::Command(Command::ForgetServer { id }));
-            self.mark_sampled(owner);
+            self.mark_sampled(owner, now_ns);
             return;
         };
         let cut = if data.gap() {
@@ -41,7 +44,16 @@ impl Engine {
         }
         // What was not shipped before the request's first use of the connection was not its own.
         if outcome.missed || data.spent() || data.gap() && used {
-            self.mark_sampled(owner);
+            self.mark_sampled(owner, now_ns);
+        }
+    }
+
+    /// What comes from here on may come after the response.
+    fn answered_client(&mut self, owner: Option<Owner>, now_ns: u64) {
+        if let Some((connection, _)) = owner
+            && let Some(request) = self.connections.request_mut(connection)
+        {
+            request.operations.answered(now_ns);
         }
     }
 
@@ -69,11 +81,11 @@ impl Engine {
         Some(server)
     }
 
-    fn mark_sampled(&mut self, owner: Option<Owner>) {
+    fn mark_sampled(&mut self, owner: Option<Owner>, now_ns: u64) {
         if let Some((connection, _)) = owner
             && let Some(request) = self.connections.request_mut(connection)
         {
-            request.operations.mark_sampled();
+            request.operations.mark_sampled(now_ns);
         }
     }
 
@@ -108,15 +120,17 @@ impl Engine {
         }
         let operation = &answer.operation;
         if answer.cut {
-            request.operations.mark_sampled();
+            request.operations.mark_sampled(operation.asked_ns);
         }
         request.operations.add(&Done {
             protocol: protocol.name(),
             peer: &server.address,
             shape: &operation.shape,
+            asked_ns: operation.asked_ns,
             ns: answer.end_ns.saturating_sub(answer.begin_ns),
             first_byte_ns: operation.first_byte_ns.saturating_sub(answer.begin_ns),
             rows: answer.rows,
+            bytes: operation.bytes,
             error: answer.error.as_deref(),
             opaque: protocol.is_opaque(),
         });
@@ -156,9 +170,11 @@ impl Engine {
                     protocol: protocol.name(),
                     peer: &server.address,
                     shape: &open.shape,
+                    asked_ns: open.asked_ns,
                     ns: end_ns.saturating_sub(begin_ns),
                     first_byte_ns: open.first_byte_ns.saturating_sub(begin_ns),
                     rows: 0,
+                    bytes: open.bytes,
                     error: given_up.or(open.error.as_deref()),
                     opaque: protocol.is_opaque(),
                 });

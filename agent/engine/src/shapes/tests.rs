@@ -14,14 +14,16 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             protocol,
             peer: &(*peer).into(),
             shape,
+            asked_ns: 0,
             ns: *ns,
             first_byte_ns: 0,
             rows: 1,
+            bytes: 1,
             error: (*ns == 0).then_some("42P01"),
             opaque: false,
         });
     }
-    all.into_entries(10)
+    all.into_entries(10, 0)
 }
 
 #[test]

@@ -42,9 +42,10 @@ pub(super) struct MysqlSession {
     /// The client sends a file.
     pub(super) infile: bool,
     pub(super) prepared: Prepared,
-    pub(super) dialect: Dialect,
     /// Whether backslashes escape, once the server has told.
     pub(super) backslash: Option<bool>,
+    /// How statements are read, but for backslashes.
+    pub(super) dialect: Dialect,
     /// Rows since the last answer.
     pub(super) rows: u64,
     pub(super) hidden: Hidden,
@@ -138,8 +139,8 @@ impl MysqlSession {
             trailing: None,
             infile: false,
             prepared: Prepared::default(),
-            dialect: Dialect::MYSQL,
             backslash: None,
+            dialect: Dialect::MYSQL,
             rows: 0,
             hidden: Hidden::default(),
             answering: false,
