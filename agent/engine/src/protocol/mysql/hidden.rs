@@ -9,6 +9,8 @@ const SEARCHED: usize = 1024;
 const LONG: usize = 150;
 /// Rows that may be estimated: a quarter more or less makes no difference of a round.
 const ESTIMATED: u64 = 512;
+/// Rows that count for how long those beside them are.
+const RECENT: u64 = 64;
 
 /// What is known of the rows of a result.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,16 +19,31 @@ pub(super) struct Hidden {
     pub(super) bytes: u64,
     /// An EOF packet may be among what was hidden.
     pub(super) eof: bool,
-    /// Rows that were captured, and their bytes.
+    /// Rows that were captured lately, their bytes, and those of the shortest and longest.
     seen: u64,
     seen_bytes: u64,
+    least: u64,
+    most: u64,
 }
 
 impl Hidden {
     /// A row of so many bytes was captured.
     pub(super) fn see(&mut self, bytes: u64) {
-        self.seen = self.seen.saturating_add(1);
+        if self.seen >= RECENT || self.seen == 0 {
+            self.seen /= 2;
+            self.seen_bytes /= 2;
+            (self.least, self.most) = (bytes, bytes);
+        }
+        self.seen += 1;
         self.seen_bytes = self.seen_bytes.saturating_add(bytes);
+        self.least = self.least.min(bytes);
+        self.most = self.most.max(bytes);
+    }
+
+    /// Whether so many rows are known to less than half a round.
+    fn is_sure(&self, rows: u64) -> bool {
+        let spread = self.most - self.least;
+        rows <= ESTIMATED || rows.saturating_mul(spread) < self.least.saturating_mul(100)
     }
 
     /// Packets in so many bytes, between one with the number `from` and, without it, one with the number `to`.
@@ -36,7 +53,7 @@ impl Hidden {
             .saturating_mul(self.seen)
             .checked_div(self.seen_bytes)
             .unwrap_or(0);
-        let rounds = if about <= ESTIMATED {
+        let rounds = if self.is_sure(about) {
             (about + 128).saturating_sub(least) / 256
         } else {
             (about - about / 4).saturating_sub(least) / 256

@@ -199,6 +199,33 @@ fn an_end_that_was_not_captured() {
     assert_eq!(found[3..], then());
 }
 
+#[test]
+fn short_rows_in_long_reads() {
+    let of = |values: &mut dyn Iterator<Item = String>| {
+        let mut bodies = vec![vec![1], column_body(), eof_body(STATUS)];
+        bodies.extend(values.map(|value| [&[value.len() as u8], value.as_bytes()].concat()));
+        bodies.push(eof_body(STATUS));
+        let answer = packets(1, &bodies);
+        let mut transfers = vec![Client(query("select a"))];
+        transfers.extend(answer.chunks(16_384).map(|part| Server(part.to_vec())));
+        captured(&transfers)
+    };
+    let alike = of(&mut (10_000..30_000).map(|number: u32| number.to_string()));
+    assert_eq!(alike, [asked("select a"), rows(20_000)]);
+    // Where their length changes, it is not above the truth, and near it.
+    let growing = of(&mut (1..=20_000).map(|number: u32| number.to_string()));
+    assert!(
+        matches!(
+            growing[1],
+            Finding::Answered {
+                rows: 19_000..=20_000,
+                error: None
+            }
+        ),
+        "{growing:?}"
+    );
+}
+
 /// Findings of transfers; `None`: a gap.
 fn with_gaps(transfers: &[Option<Sent>]) -> Vec<Finding> {
     let mut session = Mysql.session();
