@@ -245,6 +245,10 @@ unsafe fn fill_head(
     }
 }
 
+// Both are written by the word.
+const _: () = assert!(core::mem::offset_of!(DataRecord, address).is_multiple_of(8));
+const _: () = assert!(core::mem::offset_of!(DataRecord, name).is_multiple_of(8));
+
 /// # Safety
 /// `record` must be room for a record.
 #[inline(always)]
@@ -254,8 +258,8 @@ unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
     unsafe {
         (*record).family = family;
         (*record).port_be = 0;
-        (*record).address = [0; 16];
         let address = (&raw mut (*record).address).cast::<u64>();
+        zero_words::<2>(address);
         match family {
             AF_INET => {
                 (*record).port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
@@ -275,7 +279,7 @@ unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
             names::fill_named(record, exchange.to);
         }
         if family == AF_UNIX {
-            (*record).name = [0; whyslow_abi::wait::WAIT_NAME];
+            zero_words::<{ whyslow_abi::wait::WAIT_NAME / 8 }>((&raw mut (*record).name).cast());
             let server = probe::<u64>(sock, OFF_UNIX_PEER.load());
             let bound = probe::<u64>(server, OFF_UNIX_ADDR.load());
             if bound != 0 {

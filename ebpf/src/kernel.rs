@@ -116,6 +116,21 @@ pub unsafe fn copy<T>(to: *mut T, from: *const T) {
     }
 }
 
+/// Sets words to zero without a call: of a function that is called deep down, a call of `memset` may be more
+/// than the 512 bytes of stack that all callers share (each takes at least 32).
+///
+/// # Safety
+/// `to` must be writable for `WORDS` words as the verifier sees it.
+#[inline(always)]
+pub unsafe fn zero_words<const WORDS: usize>(to: *mut u64) {
+    let mut index = 0;
+    while index < WORDS {
+        // SAFETY: by the contract; volatile, or the compiler makes the call of it.
+        unsafe { core::ptr::write_volatile(to.add(index), 0) };
+        index += 1;
+    }
+}
+
 /// Copies a NUL-terminated name, cut where `to` ends.
 ///
 /// # Safety

@@ -1,6 +1,8 @@
 //! Transfers with servers that are not one piece of memory: several messages of one call, and a write whose
 //! first buffer is short (a length before what it counts). Each part is told as a transfer of its own.
 
+use core::mem::offset_of;
+
 use whyslow_abi::{record::DATA_FRONT, syscall::SyscallKind, thread::ThreadSlot};
 
 use crate::{
@@ -15,6 +17,12 @@ const MESSAGES: u64 = 2;
 const MESSAGE_SIZE: u64 = 64;
 /// See `MESSAGE_SIZE`.
 const MESSAGE_LENGTH: u64 = 56;
+/// An [`Exchange`] has a [`payload::Span`] in it.
+const _: () = {
+    let start = offset_of!(Exchange, start);
+    assert!(offset_of!(Exchange, first_len) - start == offset_of!(payload::Span, first_len));
+    assert!(offset_of!(Exchange, end) - start == offset_of!(payload::Span, end));
+};
 /// Buffers of one write that are told one by one.
 const PARTS: u64 = 4;
 
@@ -77,12 +85,14 @@ pub extern "C" fn exchange_messages(
 #[inline(always)]
 fn exchange_message(slot: &mut ThreadSlot, exchange: &mut Exchange, message: u64) {
     exchange.len = u64::from(read_user_or_zero::<u32>(message + MESSAGE_LENGTH));
-    let mut span = payload::Span::UNKNOWN;
+    exchange.start = 0;
+    exchange.first_len = 0;
+    exchange.end = 0;
+    // In place: what functions of this depth keep on their stacks just fits into the 512 bytes that all of
+    // them have.
+    let span = (&raw mut exchange.start).cast::<payload::Span>();
     let kind = SyscallKind::SendMessage as u8;
-    payload::find_span(kind, message, 0, exchange.len, &raw mut span);
-    exchange.start = span.start;
-    exchange.first_len = span.first_len;
-    exchange.end = span.end;
+    payload::find_span(kind, message, 0, exchange.len, span);
     if exchange.len > 0 {
         exchange_data(slot, exchange);
     }
