@@ -115,8 +115,9 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
 const IPPROTO_TCP: u16 = 6;
 
 /// When the last bytes of a write went out. On loopback the peer is woken within the call, and where the kernel is
-/// preemptible it may have answered before that returns. Where all that was written is sent, the connection's last transmission (`tcp_wstamp_ns`, on the same
-/// clock) was of these bytes, or came after; else, and where the kernel does not tell, the return of the call.
+/// preemptible it may have answered before that returns. Where all that was written is sent, the connection's last
+/// transmission (`tcp_wstamp_ns`, `__tcp_transmit_skb` in net/ipv4/tcp_output.c, on the same clock) was of these
+/// bytes, or came after; else, and where the kernel does not tell, the return of the call.
 #[inline(always)]
 fn sent_ns(exchange: &Exchange) -> u64 {
     let internet = exchange.family == u32::from(AF_INET) || exchange.family == u32::from(AF_INET6);
