@@ -28,9 +28,12 @@ const RETRY: Duration = Duration::from_secs(1);
     whyslow watch --min-duration 500ms\n  \
     whyslow watch --status 5xx,none --route '/api/*'\n  \
     whyslow watch --fields startTime,route,wallNs,ledger.account\n  \
-    whyslow watch --json | jq 'select(.requestFinished.status == 500)'\n\n\
+    whyslow watch --json | jq 'select(.requestFinished.status == 500)'\n  \
+    whyslow watch --json | jq '.requestFinished.operations[]? | select(.repeated) | .shape'\n\n\
     It begins with what is in flight (not with --status, which only the end tells). Columns: time of the begin, wall time, status (--- for none), \
-    method and route, the accounts with most time, process/thread and its name.")]
+    method and route, the accounts with most time, process/thread and its name. Below, when the agent reads operations: what the request asked \
+    of servers, most time first: protocol, how often (\"repeated\": a shape that one request asks for again and again; \"or more\": \
+    not all was seen), time, failures, and the statement or command without its literals.")]
 pub(super) struct WatchArgs {
     #[command(flatten)]
     output: OutputArgs,

@@ -4,6 +4,7 @@ mod admin;
 mod browser;
 mod connections;
 mod conversations;
+mod everywhere;
 mod kinto;
 mod many;
 mod memcached;

@@ -27,8 +27,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(240);
 
 /// Servers, application, agent and watcher, in the order in which they must end.
 pub(crate) struct Setting {
-    watch: Watch,
-    agent: Agent,
+    pub(crate) watch: Watch,
+    pub(crate) agent: Agent,
     gunicorn: Gunicorn,
     redis: Redis,
     postgres: Postgres,
@@ -37,11 +37,20 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(live: &Live) -> Result<Self> {
-        Self::after(live, &[])
+        Self::start(live, &["--operations"], &[])
+    }
+
+    /// With an agent that is started with these options.
+    pub(crate) fn with_options(live: &Live, options: &[&str]) -> Result<Self> {
+        Self::start(live, options, &[])
     }
 
     /// The application has been asked in these ways before the agent is there.
     pub(crate) fn after(live: &Live, asked: &[(&str, u64)]) -> Result<Self> {
+        Self::start(live, &["--operations"], asked)
+    }
+
+    fn start(live: &Live, options: &[&str], asked: &[(&str, u64)]) -> Result<Self> {
         let scratch = Scratch::new("operations")?;
         let preload = "shared_preload_libraries=pg_stat_statements";
         let postgres = Postgres::start_with(scratch.path(), &[preload])?;
@@ -56,7 +65,7 @@ impl Setting {
         for (way, n) in asked {
             get(gunicorn.port, way, *n, "early")?;
         }
-        let agent = Agent::start(live, &["--operations"])?;
+        let agent = Agent::start(live, options)?;
         let setting = Self {
             watch: Watch::start(&agent)?,
             agent,

@@ -19,6 +19,7 @@ pub(crate) struct Done<'a> {
     pub(crate) ns: u64,
     pub(crate) first_byte_ns: u64,
     pub(crate) rows: u64,
+    pub(crate) bytes: u64,
     pub(crate) error: Option<&'a str>,
     /// What was asked could not be read.
     pub(crate) opaque: bool,
@@ -47,6 +48,7 @@ impl Counted {
         operation.slowest_ns = operation.slowest_ns.max(done.ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(done.first_byte_ns);
         operation.rows = operation.rows.saturating_add(done.rows);
+        operation.bytes = operation.bytes.saturating_add(done.bytes);
         if let Some(error) = done.error {
             operation.errors += 1;
             if operation.last_error != error {
@@ -253,6 +255,7 @@ mod tests {
             ns,
             first_byte_ns: 1,
             rows: 2,
+            bytes: 3,
             error: None,
             opaque: false,
         });
@@ -354,6 +357,7 @@ mod tests {
                 rows: 1,
                 error: None,
                 opaque: false,
+                bytes: 0,
             });
         };
         // Asked at 10 and 15, written at 20, asked at 30 and 35, perhaps written at 40.

@@ -130,6 +130,7 @@ impl Engine {
             ns: answer.end_ns.saturating_sub(answer.begin_ns),
             first_byte_ns: operation.first_byte_ns.saturating_sub(answer.begin_ns),
             rows: answer.rows,
+            bytes: operation.bytes,
             error: answer.error.as_deref(),
             opaque: protocol.is_opaque(),
         });
@@ -173,6 +174,7 @@ impl Engine {
                     ns: end_ns.saturating_sub(begin_ns),
                     first_byte_ns: open.first_byte_ns.saturating_sub(begin_ns),
                     rows: 0,
+                    bytes: open.bytes,
                     error: given_up.or(open.error.as_deref()),
                     opaque: protocol.is_opaque(),
                 });

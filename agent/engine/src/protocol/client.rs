@@ -194,7 +194,16 @@ mod tests {
             &'a [&'a str],
             &'a [&'a str],
         );
-        let cases: [Case<'_>; 3] = [
+        let sql = b"/* c */ call p('4711'); select 2";
+        let mut mysql = vec![sql.len() as u8 + 1, 0, 0, 0, 3];
+        mysql.extend_from_slice(sql);
+        let cases: [Case<'_>; 4] = [
+            (
+                &mysql::Mysql,
+                &mysql,
+                &["call p(?)"],
+                &["/* c */ call p('4711')"],
+            ),
             (
                 &redis::Redis,
                 redis,

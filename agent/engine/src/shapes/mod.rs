@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Shapes kept.
-const LIMIT: usize = 1_000;
+const LIMIT: usize = 500;
 /// Hashes of folded shapes kept to count them: of more it is only known that they are more.
 const FOLDED_LIMIT: usize = 8_192;
 

@@ -18,6 +18,7 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             ns: *ns,
             first_byte_ns: 0,
             rows: 1,
+            bytes: 1,
             error: (*ns == 0).then_some("42P01"),
             opaque: false,
         });

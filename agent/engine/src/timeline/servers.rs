@@ -35,6 +35,33 @@ pub(crate) struct OpenOperation {
     pub(crate) read_ns: u64,
     /// Error that such an answer told.
     pub(crate) error: Option<String>,
+    /// Bytes of it and of its answer. Those of a transfer with parts of several are the first one's.
+    pub(crate) bytes: u64,
+}
+
+/// Bytes that a transfer moved, until they are somebody's.
+#[derive(Clone, Copy, Debug)]
+enum Moved {
+    Written(u64),
+    Read(u64),
+}
+
+impl Moved {
+    /// For an operation that was asked for by them.
+    fn asked(&mut self) -> u64 {
+        match self {
+            Self::Written(bytes) => std::mem::take(bytes),
+            Self::Read(_) => 0,
+        }
+    }
+
+    /// For an operation that was answered by them.
+    fn answered(&mut self) -> u64 {
+        match self {
+            Self::Written(_) => 0,
+            Self::Read(bytes) => std::mem::take(bytes),
+        }
+    }
 }
 
 /// An operation that is over.
@@ -115,7 +142,7 @@ impl Server {
         if let Speech::Known(_, session) = &mut self.speech {
             session.gap(&mut found);
         }
-        self.take(found, None, now_ns, &mut outcome);
+        self.take(found, None, now_ns, Moved::Read(0), &mut outcome);
         for answer in &mut outcome.answers {
             answer.cut = true;
             answer.end_ns = answer.begin_ns;
@@ -145,7 +172,13 @@ impl Server {
         {
             session.written(chunk, &mut found);
         }
-        self.take(found, owner, now_ns, &mut outcome);
+        self.take(
+            found,
+            owner,
+            now_ns,
+            Moved::Written(chunk.len),
+            &mut outcome,
+        );
         outcome
     }
 
@@ -162,7 +195,7 @@ impl Server {
             session.read(chunk, &mut found);
         }
         self.becomes_encrypted(&found, &mut outcome);
-        self.take(found, owner, now_ns, &mut outcome);
+        self.take(found, owner, now_ns, Moved::Read(chunk.len), &mut outcome);
         outcome
     }
 
@@ -183,6 +216,7 @@ impl Server {
         found: Vec<Finding>,
         owner: Option<Owner>,
         now_ns: u64,
+        mut moved: Moved,
         outcome: &mut Outcome,
     ) {
         for finding in found {
@@ -195,11 +229,13 @@ impl Server {
                         first_byte_ns: 0,
                         read_ns: 0,
                         error: None,
+                        bytes: moved.asked(),
                     });
                 }
                 Finding::Asked { .. } | Finding::Missed => outcome.missed = true,
                 Finding::Answered { rows, error } => {
-                    if let Some(operation) = self.open.pop_front() {
+                    if let Some(mut operation) = self.open.pop_front() {
+                        operation.bytes = operation.bytes.saturating_add(moved.answered());
                         outcome
                             .answers
                             .push(self.answered(operation, now_ns, (rows, error)));
@@ -208,6 +244,7 @@ impl Server {
                 Finding::AnsweredAt { index, rows, error } => {
                     if let Some(mut operation) = self.open.remove(index) {
                         operation.first_byte_ns = now_ns;
+                        operation.bytes = operation.bytes.saturating_add(moved.answered());
                         outcome.answers.push(Answer {
                             begin_ns: operation.asked_ns,
                             end_ns: now_ns,
@@ -235,6 +272,18 @@ impl Server {
                 }
                 Finding::Encrypted => {}
             }
+        }
+        self.count_part(moved);
+    }
+
+    /// What began and ended no operation is a part of one that goes on.
+    fn count_part(&mut self, moved: Moved) {
+        let part = match moved {
+            Moved::Written(bytes) => self.open.back_mut().map(|last| (last, bytes)),
+            Moved::Read(bytes) => self.open.front_mut().map(|first| (first, bytes)),
+        };
+        if let Some((operation, bytes)) = part {
+            operation.bytes = operation.bytes.saturating_add(bytes);
         }
     }
 

@@ -19,9 +19,9 @@ use whyslow_abi::{
     },
     plain_bytes, read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, EndReason, EndRecord, LifecycleKind,
-        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordHeader, RecordKind,
-        SignalRecord,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_WRITTEN, DataRecord, EndReason,
+        EndRecord, LifecycleKind, LifecycleRecord, PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE,
+        RecordHeader, RecordKind, SignalRecord,
     },
     totals::Totals,
     wait::{Wait, WaitTargetKind},
@@ -285,6 +285,32 @@ impl Kernel {
         state.tail[8 - tail.len()..].copy_from_slice(tail);
         state.totals = thread.totals;
         state.waits = thread.waits;
+    }
+
+    /// Bytes were exchanged with the server `peer`, for the request on connection `id`.
+    pub(crate) fn exchanged(
+        &mut self,
+        (tid, now_ns): (u32, u64),
+        id: u64,
+        peer: u64,
+        bytes: &[u8],
+        written: bool,
+    ) {
+        let request = self.connections[&id].request;
+        let mut record: DataRecord = zeroed();
+        record.head.header = self.header(RecordKind::Data, tid, now_ns);
+        record.head.peer = peer;
+        record.head.connection = id;
+        record.head.request = request;
+        record.head.flags = if written { DATA_WRITTEN } else { 0 };
+        record.head.len = bytes.len() as u32;
+        record.head.front_len = bytes.len() as u32;
+        record.family = 2;
+        record.port_be = 6379_u16.to_be();
+        record.address = [0; 16];
+        record.address[..4].copy_from_slice(&[10, 0, 0, peer as u8]);
+        record.front[..bytes.len()].copy_from_slice(bytes);
+        self.send(&record);
     }
 
     /// The client closed its side, or (`reset`) the connection broke.

@@ -379,7 +379,7 @@ fn assert_harmless(text: &str) {
 fn no_escape_of_a_stranger_gets_through() {
     let mut shown = String::new();
     for keys in [
-        "", "1", "2", "3", "i", "\n", "2\n", "3\n", "/\x07\n", "1j\n", "1jj\n",
+        "", "1", "2", "3", "4", "i", "\n", "2\n", "3\n", "4\n", "4jj\n", "/\x07\n", "1j\n", "1jj\n",
     ] {
         let mut model = model_of(hostile());
         press(&mut model, keys);
@@ -400,8 +400,13 @@ fn no_escape_of_a_stranger_gets_through() {
     assert_harmless(&script::text(&model_of(hostile()), 100));
     let mut model = model_of(hostile());
     compare_screen("hostile_120x40.txt", &mut model, (120, 40));
+    press(&mut model, "4");
+    compare_screen("hostile_shapes_80x24.txt", &mut model, USUAL);
+    compare_screen("hostile_shapes_40x12.txt", &mut model, (40, 12));
     press(&mut model, "1\n");
     compare_screen("hostile_detail_80x24.txt", &mut model, USUAL);
+    press(&mut model, "G");
+    compare_screen("hostile_operations_80x24.txt", &mut model, USUAL);
     press(&mut model, "\x1bjj\n");
     compare_screen("long_detail_80x24.txt", &mut model, USUAL);
 }

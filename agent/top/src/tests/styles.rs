@@ -69,6 +69,21 @@ fn losses_are_red_only_when_there_are_some() {
 }
 
 #[test]
+fn what_is_repeated_is_red() {
+    let mut model = model();
+    press(&mut model, "4");
+    let buffer = drawn(&mut model, COLOUR);
+    let (x, y) = find(&buffer, "select name");
+    let repeated = (0..x).filter(|&x| buffer[(x, y)].fg == Color::Red).count();
+    assert_eq!(repeated, "940".len(), "the requests that repeat it");
+    assert_eq!(buffer[find(&buffer, "update cart")].fg, Color::Reset);
+    press(&mut model, "1\nG");
+    drawn(&mut model, COLOUR);
+    let buffer = drawn(&mut model, COLOUR);
+    assert_eq!(buffer[find(&buffer, "N+1 select")].fg, Color::Red);
+}
+
+#[test]
 fn old_data_is_grey() {
     let mut lost = model();
     lost.apply(Update::Lost("gone".to_owned()), Duration::from_secs(2));
@@ -94,7 +109,7 @@ fn old_data_is_grey() {
 
 #[test]
 fn without_colour_nothing_is_coloured() {
-    for keys in ["", "1", "2", "3", "?", "i", "2\n"] {
+    for keys in ["", "1", "2", "3", "4", "?", "i", "1\n", "2\n", "4\n"] {
         let mut model = model_of(with_losses(snapshot()));
         press(&mut model, keys);
         let buffer = drawn(&mut model, Theme::plain());

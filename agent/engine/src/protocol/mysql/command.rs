@@ -192,7 +192,10 @@ fn skip_value(rest: &mut &[u8], kind: u8) -> Option<()> {
 
 /// Whether a shape is that of a statement with any number of result sets.
 pub(super) fn has_several_results(shape: &str) -> bool {
-    is_one(first_word(shape.as_bytes()), SEVERAL)
+    // Told as sent, it may begin with a comment.
+    let shape = shape.as_bytes();
+    let begin = behind_comments(shape).unwrap_or(shape);
+    is_one(first_word(begin), SEVERAL)
 }
 
 /// Whether a text may be the front of a statement; `None`: too few bytes to tell.
@@ -218,6 +221,9 @@ fn behind_comments(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     loop {
         let first = *rest.first()?;
+        if matches!(rest, [b'/' | b'-']) {
+            return None;
+        }
         let skipped = match rest {
             [b'/', b'*', b'!', ..] => {
                 3 + rest

@@ -8,14 +8,15 @@
 //!
 //! What the two sides agreed on when they connected is not asked: all that depends on it shows in the bytes.
 //!
-//! Values are passed over, not kept, and of logging in not a byte. Of a connection that gets encrypted
-//! nothing is told but that; one that compresses is missed.
+//! Values are passed over, not kept, but for those in a statement where the user wants literals; of logging in
+//! not a byte is. Of a connection that gets encrypted nothing is told but that; one that compresses is missed.
 
 mod answered;
 mod asked;
 mod command;
 mod ending;
 mod framing;
+mod hidden;
 mod open;
 mod packet;
 mod prepared;
@@ -25,7 +26,7 @@ mod session;
 mod tests;
 
 use super::Recognised;
-use super::client::{ClientProtocol, Session};
+use super::client::{ClientProtocol, Session, SessionOptions};
 use session::MysqlSession;
 
 /// Shape of an operation whose statement was prepared before the connection was watched.
@@ -51,6 +52,10 @@ impl ClientProtocol for Mysql {
     }
 
     fn session(&self) -> Box<dyn Session> {
-        Box::new(MysqlSession::new())
+        self.session_with(SessionOptions::default())
+    }
+
+    fn session_with(&self, options: SessionOptions) -> Box<dyn Session> {
+        Box::new(MysqlSession::new().with_literals(options.show_literals))
     }
 }

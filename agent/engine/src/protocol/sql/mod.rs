@@ -11,6 +11,8 @@
 
 mod as_sent;
 mod lexer;
+#[cfg(test)]
+mod mysql_tests;
 mod shaper;
 #[cfg(test)]
 mod tests;
