@@ -118,8 +118,14 @@ const IPPROTO_TCP: u16 = 6;
 /// preemptible it may have answered before that returns. Where all that was written is sent, the connection's last
 /// transmission (`tcp_wstamp_ns`, `__tcp_transmit_skb` in net/ipv4/tcp_output.c, on the same clock) was of these
 /// bytes, or came after; else, and where the kernel does not tell, the return of the call.
-#[inline(always)]
-fn sent_ns(exchange: &Exchange) -> u64 {
+/// A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sent_ns(exchange: *const Exchange) -> u64 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let Some(exchange) = (unsafe { exchange.as_ref() }) else {
+        return 0;
+    };
     let internet = exchange.family == u32::from(AF_INET) || exchange.family == u32::from(AF_INET6);
     if !internet || OFF_TCP_SENT_NS.load() == u64::MAX {
         return exchange.now;
