@@ -142,7 +142,9 @@ fn drive(
 /// Shapes, answers, both in their order: what must not depend on where bytes were split.
 fn sequences(findings: &[Finding]) -> (Vec<&Finding>, Vec<&Finding>) {
     let asks = |finding: &&Finding| matches!(finding, Finding::Asked { .. });
-    findings.iter().partition(asks)
+    // A part of an answer is told for each transfer.
+    let parts = |finding: &&Finding| matches!(finding, Finding::Answering { .. });
+    findings.iter().filter(|f| !parts(f)).partition(asks)
 }
 
 /// Whether it matters where transfers begin and end: datagrams, or round trips of what cannot be read.
