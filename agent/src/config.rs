@@ -70,7 +70,7 @@ pub struct Config {
     /// Bytes of the ring buffer; a power of two.
     #[serde(alias = "ring-bytes")]
     pub ring_bytes: Option<u32>,
-    /// Read what requests ask of PostgreSQL, Redis and memcached.
+    /// Read what requests ask of PostgreSQL, MySQL, Redis and memcached.
     pub operations: Option<bool>,
     /// Operations of one shape in one request from which on it is told as repeated.
     pub repeated: Option<u64>,

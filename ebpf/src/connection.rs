@@ -16,7 +16,7 @@ use whyslow_abi::{
     descriptor::DescriptorKind,
     loss::LossReason,
     record::{BEGIN_PAYLOAD, BEGIN_PIPELINED, DATA_BUDGET, EndReason},
-    thread::ThreadSlot,
+    thread::{ANSWERED, ThreadSlot},
 };
 
 use crate::{
@@ -314,6 +314,9 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     connection.bytes_out += len;
     connection.writes += 1;
     connection.last_write_ns = now;
+    if slot.connection == id {
+        slot.flags |= ANSWERED;
+    }
     keep_books(slot, connection);
     if connection.phase == ConnectionPhase::Response as u32 && is_upgrade(&span, first) {
         // The last word of HTTP on this connection: what follows is another protocol's.

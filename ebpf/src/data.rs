@@ -4,10 +4,10 @@
 use whyslow_abi::{
     connection::{SERVER_GAP, SERVER_IGNORED},
     record::{
-        DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN,
-        DataHead, DataRecord, RecordKind, ShortDataRecord,
+        DATA_ANSWERED, DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL,
+        DATA_WRITTEN, DataHead, DataRecord, RecordKind, ShortDataRecord,
     },
-    thread::{ASKED, ThreadSlot},
+    thread::{ANSWERED, ASKED, ThreadSlot},
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     emit::{self, SUBMIT},
     kernel::*,
     maps::SERVERS,
+    names,
     payload::copy_user,
 };
 
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub first_len: u64,
     /// Address just after the last byte; 0: not known.
     pub end: u64,
+    /// Address of the `struct sockaddr` that the call names; 0: it names none.
+    pub to: u64,
     /// Address family.
     pub family: u32,
     /// 1: the thread wrote.
@@ -154,6 +157,11 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     slot.data_budget = slot.data_budget.wrapping_sub(1);
     let gap = piece.gap;
     let sequence = emit::next_sequence(slot);
+    let answered = if slot.flags & ANSWERED == 0 {
+        0
+    } else {
+        DATA_ANSWERED
+    };
     if gap == 0 && piece.stands_for <= DATA_SHORT as u64 && piece.captured >= piece.stands_for {
         let Some(mut entry) = emit::reserve::<ShortDataRecord>() else {
             return false;
@@ -166,13 +174,14 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
                 slot,
                 exchange,
                 piece,
-                (sequence, 0),
+                (sequence, answered),
             );
             (*record).head.header.kind = RecordKind::ShortData as u32;
             let start = exchange.start + piece.at;
             (*record).head.front_len = copy_user(&raw mut (*record).front, start, piece.stands_for);
         }
         entry.submit(SUBMIT);
+        slot.flags &= !ANSWERED;
         return true;
     }
     let Some(mut entry) = emit::reserve::<DataRecord>() else {
@@ -181,7 +190,7 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record.
     unsafe {
-        let flags = if gap == 0 { 0 } else { DATA_GAP };
+        let flags = answered | if gap == 0 { 0 } else { DATA_GAP };
         fill_head(
             &raw mut (*record).head,
             slot,
@@ -202,6 +211,7 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
         }
     }
     entry.submit(SUBMIT);
+    slot.flags &= !ANSWERED;
     true
 }
 
@@ -260,6 +270,9 @@ unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
                 core::ptr::write_unaligned(address.add(1), low);
             }
             _ => {}
+        }
+        if (*record).port_be == 0 && exchange.to != 0 {
+            names::fill_named(record, exchange.to);
         }
         if family == AF_UNIX {
             (*record).name = [0; whyslow_abi::wait::WAIT_NAME];

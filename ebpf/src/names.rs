@@ -4,7 +4,7 @@
 //! is known by the address that the thread last sent to on it. Looked at when a thread has waited, and when
 //! it sends to an address; never else.
 
-use whyslow_abi::thread::ThreadSlot;
+use whyslow_abi::{record::DataRecord, thread::ThreadSlot};
 
 use crate::{
     descriptor::{AF_INET, AF_INET6, AF_UNIX, Descriptor},
@@ -83,5 +83,30 @@ pub fn note(slot: &mut ThreadSlot, walked: &Descriptor, to: u64) {
         slot.name_socket = socket;
     } else if slot.name_socket == socket {
         slot.name_socket = 0;
+    }
+}
+
+/// The server of a socket without a peer is whom the call names, at `to` (`struct sockaddr`).
+///
+/// # Safety
+/// `record` must be room for a record, of which family and address are set.
+#[inline(always)]
+pub unsafe fn fill_named(record: *mut DataRecord, to: u64) {
+    // SAFETY: by the contract.
+    unsafe {
+        let address = (&raw mut (*record).address).cast::<u64>();
+        match (*record).family {
+            AF_INET => {
+                let word = read_user_or_zero::<u32>(to + 4);
+                core::ptr::write_unaligned(address, u64::from(word));
+            }
+            // Behind port and flow.
+            AF_INET6 => {
+                core::ptr::write_unaligned(address, read_user_or_zero::<u64>(to + 8));
+                core::ptr::write_unaligned(address.add(1), read_user_or_zero::<u64>(to + 16));
+            }
+            _ => return,
+        }
+        (*record).port_be = read_user_or_zero::<u16>(to + 2);
     }
 }

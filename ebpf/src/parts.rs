@@ -60,17 +60,7 @@ pub extern "C" fn exchange_messages(
         if index >= count {
             return 0;
         }
-        let message = vector + index * MESSAGE_SIZE;
-        exchange.len = u64::from(read_user_or_zero::<u32>(message + MESSAGE_LENGTH));
-        let mut span = payload::Span::UNKNOWN;
-        let kind = SyscallKind::SendMessage as u8;
-        payload::find_span(kind, message, 0, exchange.len, &raw mut span);
-        exchange.start = span.start;
-        exchange.first_len = span.first_len;
-        exchange.end = span.end;
-        if exchange.len > 0 {
-            exchange_data(slot, exchange);
-        }
+        exchange_message(slot, exchange, vector + index * MESSAGE_SIZE);
         index += 1;
     }
     if count > MESSAGES {
@@ -81,6 +71,21 @@ pub extern "C" fn exchange_messages(
         exchange_data(slot, exchange);
     }
     0
+}
+
+/// The message at `message` (`struct mmsghdr`).
+#[inline(always)]
+fn exchange_message(slot: &mut ThreadSlot, exchange: &mut Exchange, message: u64) {
+    exchange.len = u64::from(read_user_or_zero::<u32>(message + MESSAGE_LENGTH));
+    let mut span = payload::Span::UNKNOWN;
+    let kind = SyscallKind::SendMessage as u8;
+    payload::find_span(kind, message, 0, exchange.len, &raw mut span);
+    exchange.start = span.start;
+    exchange.first_len = span.first_len;
+    exchange.end = span.end;
+    if exchange.len > 0 {
+        exchange_data(slot, exchange);
+    }
 }
 
 /// The buffers of a write, whose second argument is `second`: the last that is looked at stands for the
@@ -98,35 +103,27 @@ pub extern "C" fn exchange_buffers(
     else {
         return 0;
     };
+    // struct user_msghdr: iov at 16.
     let vector = if kind == SyscallKind::SendMessage as u8 {
-        // struct user_msghdr: iov at 16.
         read_user_or_zero::<u64>(second + 16)
     } else {
         second
     };
-    let end = exchange.end;
-    let mut left = exchange.len;
+    let (mut left, end) = (exchange.len, exchange.end);
     let mut index = 0u64;
-    while index < PARTS {
-        if left == 0 {
-            return 0;
-        }
+    while index < PARTS && left > 0 {
         let [base, length] = read_user_or_zero::<[u64; 2]>(vector + index * 16);
         index += 1;
         let here = if length < left { length } else { left };
-        let last = index == PARTS || here == left;
+        let stands_for = if index == PARTS { left } else { here };
         exchange.start = base;
         exchange.first_len = here;
-        exchange.len = if last { left } else { here };
-        exchange.end = if here == exchange.len {
-            base + here
-        } else {
-            end
-        };
-        if exchange.len > 0 {
+        exchange.len = stands_for;
+        exchange.end = if here == stands_for { base + here } else { end };
+        if stands_for > 0 {
             exchange_data(slot, exchange);
         }
-        left -= exchange.len;
+        left -= stands_for;
     }
     0
 }

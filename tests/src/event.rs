@@ -115,6 +115,8 @@ pub struct Operation {
     #[serde(deserialize_with = "integer")]
     pub slowest_ns: u64,
     #[serde(deserialize_with = "integer")]
+    pub first_byte_ns: u64,
+    #[serde(deserialize_with = "integer")]
     pub rows: u64,
     #[serde(deserialize_with = "integer")]
     pub errors: u64,

@@ -98,7 +98,7 @@ pub(super) struct HostArgs {
     /// Keep the values of query strings (they may hold secrets)
     #[arg(long, help_heading = "Requests")]
     show_query: bool,
-    /// Read what requests ask of PostgreSQL, Redis and memcached: counts, times and shapes. Costs more
+    /// Read what requests ask of PostgreSQL, MySQL, Redis and memcached: counts, times and shapes. Costs more
     #[arg(long, help_heading = "Requests")]
     operations: bool,
     /// Tell a shape that one request asks for this often as repeated (10 unless given)

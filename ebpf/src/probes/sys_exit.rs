@@ -280,10 +280,7 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if result > 0
-        && walked.kind == DescriptorKind::Upstream
-        && !peeks(number, registers)
-    {
+    if result > 0 && walked.kind == DescriptorKind::Upstream && !peeks(number, registers) {
         count_round_trip(slot, !reads);
         if COPY_DATA.load() == 0 {
             return;
@@ -297,6 +294,11 @@ fn transferred(
             start: span.start,
             first_len: span.first_len,
             end: span.end,
+            to: if number == SENDTO {
+                registers.arg4()
+            } else {
+                0
+            },
             family: u32::from(walked.family),
             writes: u32::from(!reads),
         };

@@ -3,19 +3,25 @@
     GET /redis/<way>?n=37       ways: plain, pipeline, transaction
     GET /postgres/<way>?n=37    ways: simple, extended, prepared, pipeline, batch
     GET /mysql/<way>?n=37       ways: see of_mysql.py
+    GET /http/<way>?n=37        ways: see of_network.py; so for dns, tls
+
+More ways are in the modules `<kind>_ways`. What a way returns (figures) goes into the header `X-Measured`,
+but for the function `later`, which is called when the response is out; a list is taken for headers.
 
 It uses the drivers as anybody does. Connections live as long as the worker; `DATABASE_URL` and `REDIS_URL`
 say where to. The secret in `?secret=` goes into every literal, key and value: it must be told by nobody.
 """
 
+import importlib
+import json
 import os
-import sys
 from urllib.parse import parse_qs
 
-import of_mysql
 import psycopg
 import redis
 
+# Modules whose ways are functions `<kind>_<way>`, by kind.
+SHARED = {"dns": "of_network", "http": "of_network", "mysql": "of_mysql", "tls": "of_network"}
 _connections = {}
 
 
@@ -89,15 +95,40 @@ def postgres_batch(n, secret):
         pass
 
 
+class Later:
+    """An empty body; what is to be done when it is out is done when the server closes it."""
+
+    def __init__(self, later):
+        self.close = later
+
+    def __iter__(self):
+        return iter(())
+
+
+def find(kind, name):
+    """The function of a way; `None`: there is none."""
+    if not name.isidentifier() or name.startswith("_"):
+        return None
+    if f"{kind}_{name}" in globals():
+        return globals()[f"{kind}_{name}"]
+    if kind in SHARED:
+        return getattr(importlib.import_module(SHARED[kind]), f"{kind}_{name}", None)
+    try:
+        return getattr(importlib.import_module(f"{kind}_ways"), name, None)
+    except ModuleNotFoundError:
+        return None
+
+
 def application(environ, start_response):
     query = parse_qs(environ.get("QUERY_STRING", ""))
     n = int(query.get("n", ["1"])[0])
     secret = query.get("secret", ["none"])[0]
-    way = environ["PATH_INFO"].strip("/").replace("/", "_")
-    module = of_mysql if way.startswith("mysql_") else sys.modules[__name__]
-    function = getattr(module, way, None)
-    headers = []
-    if function is not None and way.startswith(("redis_", "postgres_", "mysql_")):
-        headers = function(n, secret) or []
-    start_response("204 No Content", headers)
-    return []
+    kind, _, name = environ["PATH_INFO"].strip("/").partition("/")
+    function = find(kind, name)
+    found = (function(n, secret) if function is not None else None) or {}
+    if isinstance(found, list):
+        start_response("204 No Content", found)
+        return []
+    later = found.pop("later", None)
+    start_response("204 No Content", [("X-Measured", json.dumps(found))])
+    return Later(later) if later else []

@@ -25,6 +25,7 @@ pub struct Gunicorn {
 pub struct Options {
     app_dir: PathBuf,
     module: String,
+    python: Option<PathBuf>,
     worker_class: String,
     workers: u32,
     threads: u32,
@@ -42,6 +43,7 @@ impl Gunicorn {
         Options {
             app_dir: app_dir.to_path_buf(),
             module: module.to_owned(),
+            python: None,
             worker_class: "sync".to_owned(),
             workers: 1,
             threads: 1,
@@ -108,6 +110,13 @@ impl Options {
         self
     }
 
+    /// The interpreter of another environment than the one that tests share.
+    #[must_use]
+    pub fn python(mut self, python: PathBuf) -> Self {
+        self.python = Some(python);
+        self
+    }
+
     /// A certain port instead of a free one.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
@@ -145,7 +154,8 @@ impl Options {
         };
         let log = dir.join(format!("gunicorn-{port}.log"));
         // SIGQUIT is gunicorn's "quick shutdown".
-        let command = self.command(&venv_python()?, port, dir);
+        let python = self.python.clone().map_or_else(venv_python, Ok)?;
+        let command = self.command(&python, port, dir);
         let process = Process::start("gunicorn", command, StopSignal::Quit, &log)?;
         wait_until_ready(&process, START, || match &self.ready_path {
             Some(path) => http::get(port, path, START).is_ok(),

@@ -1,4 +1,4 @@
-//! Real servers for live tests, the benchmark and the demo: PostgreSQL, MariaDB, Redis and gunicorn.
+//! Real servers for live tests, the benchmark and the demo: databases, caches and web servers.
 //!
 //! Each server listens on a free loopback port, keeps its data below a folder of the caller, is
 //! ready to answer when its `start` returns, and ends when its value is dropped. What a server
@@ -10,9 +10,12 @@
 //! the project need not build its tests first.
 
 mod demo;
+mod environment;
 mod gunicorn;
 pub mod http;
 mod mariadb;
+mod memcached;
+mod nginx;
 mod place;
 mod postgres;
 mod process;
@@ -21,8 +24,11 @@ mod scratch;
 mod wait;
 
 pub use demo::Demo;
+pub use environment::Environment;
 pub use gunicorn::{Gunicorn, Options as GunicornOptions};
 pub use mariadb::MariaDb;
+pub use memcached::Memcached;
+pub use nginx::Nginx;
 pub use place::{app_dir, free_port, target_dir, venv_dir, venv_python, workspace_root};
 pub use postgres::Postgres;
 pub use process::{Process, StopSignal};

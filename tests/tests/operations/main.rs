@@ -1,7 +1,20 @@
 //! What a request asked of others, against what those counted themselves. One file per kind of server.
 
+mod admin;
+mod browser;
+mod connections;
+mod conversations;
+mod dns;
 mod everywhere;
+mod far;
+mod http;
+mod kinto;
+mod many;
+mod memcached;
 mod mysql;
 mod postgres;
 mod redis;
 mod setting;
+mod times;
+mod tls;
+mod truth;

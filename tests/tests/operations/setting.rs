@@ -2,23 +2,28 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    process::Command,
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use whyslow_tests::{
     Agent, Live, Watch,
     event::Finished,
-    http::get_once,
+    http::{Client, Response, header},
     servers::{Gunicorn, Postgres, Redis, Scratch, app_dir},
 };
+
+use crate::truth;
 
 /// Goes into every literal, key and value.
 pub(crate) const SECRET: &str = "hunter2";
 /// Operations per request.
 pub(crate) const COUNTS: [u64; 3] = [1, 37, 500];
+
+/// Longest time that a request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(240);
 
 /// Servers, application, agent and watcher, in the order in which they must end.
 pub(crate) struct Setting {
@@ -32,11 +37,20 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(live: &Live) -> Result<Self> {
-        Self::with_options(live, &["--operations"])
+        Self::start(live, &["--operations"], &[])
     }
 
     /// With an agent that is started with these options.
     pub(crate) fn with_options(live: &Live, options: &[&str]) -> Result<Self> {
+        Self::start(live, options, &[])
+    }
+
+    /// The application has been asked in these ways before the agent is there.
+    pub(crate) fn after(live: &Live, asked: &[(&str, u64)]) -> Result<Self> {
+        Self::start(live, &["--operations"], asked)
+    }
+
+    fn start(live: &Live, options: &[&str], asked: &[(&str, u64)]) -> Result<Self> {
         let scratch = Scratch::new("operations")?;
         let preload = "shared_preload_libraries=pg_stat_statements";
         let postgres = Postgres::start_with(scratch.path(), &[preload])?;
@@ -46,7 +60,11 @@ impl Setting {
             .workers(1)
             .env("DATABASE_URL", postgres.url())
             .env("REDIS_URL", redis.url())
+            .arg("--timeout=300")
             .start(scratch.path())?;
+        for (way, n) in asked {
+            get(gunicorn.port, way, *n, "early")?;
+        }
         let agent = Agent::start(live, options)?;
         let setting = Self {
             watch: Watch::start(&agent)?,
@@ -61,53 +79,83 @@ impl Setting {
     }
 
     pub(crate) fn ask(&self, way: &str, n: u64) -> Result<Finished> {
-        let key = format!("{way}-{n}").replace('/', "-");
-        let address = SocketAddr::from(([127, 0, 0, 1], self.gunicorn.port));
-        get_once(address, &format!("/{way}?n={n}&secret={SECRET}"), &key)?;
-        self.watch.request(&key)
+        Ok(self.measured(way, n)?.0)
+    }
+
+    /// As [`Setting::ask`], with what the application itself has measured.
+    pub(crate) fn measured(&self, way: &str, n: u64) -> Result<(Finished, serde_json::Value)> {
+        ask(&self.watch, self.gunicorn.port, way, n)
+    }
+
+    /// Asks, and what is told of Redis is, by name, what the server has run.
+    pub(crate) fn agrees_with_redis(&self, way: &str, n: u64) -> Result<Finished> {
+        let before = self.commands()?;
+        let finished = self.ask(way, n)?;
+        let after = self.commands()?;
+        assert_sound(&finished);
+        let ran = truth::ran(&before, after);
+        let told = truth::told_commands(&finished, &ran);
+        assert_eq!(told, ran, "{way} {n}: {finished:#?}");
+        Ok(finished)
+    }
+
+    /// Asks, and what is told of PostgreSQL, without what failed and what was empty, is what
+    /// `pg_stat_statements` has counted, by the first word.
+    pub(crate) fn agrees_with_postgres(&self, way: &str, n: u64) -> Result<Finished> {
+        self.psql("select pg_stat_statements_reset()")?;
+        let finished = self.ask(way, n)?;
+        assert_sound(&finished);
+        assert_eq!(
+            truth::told_statements(&finished),
+            truth::statements(&self.postgres)?,
+            "{way} {n}: {finished:#?}\n{}",
+            self.psql("select calls, query from pg_stat_statements")?
+        );
+        Ok(finished)
+    }
+
+    pub(crate) fn agent(&self) -> &Agent {
+        &self.agent
     }
 
     pub(crate) fn psql(&self, statement: &str) -> Result<String> {
-        let output = Command::new("psql")
-            .args(["-X", "-A", "-t", "-c", statement, &self.postgres.url()])
-            .output()
-            .context("run psql")?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{error}");
-        Ok(String::from_utf8(output.stdout)?)
+        truth::psql(&self.postgres, statement)
     }
 
     /// Statements that the application had the server execute since `reset`, without those that failed.
     pub(crate) fn statements(&self) -> Result<u64> {
-        let sum = "select coalesce(sum(calls), 0) from pg_stat_statements \
-                   where query not like '%pg_stat_statements%'";
-        Ok(self.psql(sum)?.trim().parse()?)
+        Ok(truth::statements(&self.postgres)?.values().sum())
     }
 
     /// Commands that Redis has run, by name, without the one that asks.
     pub(crate) fn commands(&self) -> Result<BTreeMap<String, u64>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.redis.port))?;
-        stream.write_all(b"INFO commandstats\r\n")?;
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let mut text = vec![0; line.trim_start_matches('$').trim().parse()?];
-        reader.read_exact(&mut text)?;
-        let mut commands = BTreeMap::new();
-        for line in String::from_utf8(text)?.lines() {
-            let Some((name, rest)) = line
-                .strip_prefix("cmdstat_")
-                .and_then(|l| l.split_once(":calls="))
-            else {
-                continue;
-            };
-            let calls = rest.split(',').next().unwrap_or_default().parse()?;
-            if name != "info" {
-                commands.insert(name.replace('|', " ").to_uppercase(), calls);
-            }
-        }
-        Ok(commands)
+        truth::commands(&self.redis)
     }
+}
+
+/// Asks the application in this way, and waits until the request is told. Also: what it has measured.
+pub(crate) fn ask(
+    watch: &Watch,
+    port: u16,
+    way: &str,
+    n: u64,
+) -> Result<(Finished, serde_json::Value)> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let number = ASKED.fetch_add(1, Ordering::Relaxed);
+    let key = format!("{way}-{n}-{number}").replace('/', "-");
+    let response = get(port, way, n, &key)?;
+    let measured = header(&response.head, "x-measured").context("nothing was measured")?;
+    let measured = serde_json::from_str(measured).context("what was measured")?;
+    Ok((watch.request(&key)?, measured))
+}
+
+/// An answer other than that it was done is an error.
+fn get(port: u16, way: &str, n: u64, key: &str) -> Result<Response> {
+    let mut client = Client::open(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    client.stream().set_read_timeout(Some(REQUEST_LIMIT))?;
+    let response = client.get(&format!("/{way}?n={n}&secret={SECRET}"), key)?;
+    ensure!(response.status == 204, "{way} {n}: {}", response.head);
+    Ok(response)
 }
 
 /// Counts by shape of one protocol.
@@ -123,13 +171,20 @@ pub(crate) fn counts(finished: &Finished, protocol: &str) -> BTreeMap<String, u6
     counts
 }
 
-/// What must hold of the operations of any request here.
+/// What must hold of the operations of a request that is not too large.
 pub(crate) fn assert_sound(finished: &Finished) {
+    assert_true(finished);
+    for operation in &finished.operations {
+        assert!(!operation.sampled, "{operation:?}");
+    }
+}
+
+/// What must hold of the operations of any request here.
+pub(crate) fn assert_true(finished: &Finished) {
     assert_eq!(finished.binding, "thread", "{finished:#?}");
     let text = format!("{:?}", finished.operations);
     assert!(!text.contains(SECRET), "a secret was told: {text}");
     for operation in &finished.operations {
-        assert!(!operation.sampled, "{operation:?}");
         assert_eq!(operation.repeated, operation.count >= 10, "{operation:?}");
         assert!(operation.slowest_ns <= operation.total_ns, "{operation:?}");
         assert!(operation.total_ns <= finished.wall_ns, "{operation:?}");

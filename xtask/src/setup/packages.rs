@@ -61,6 +61,16 @@ pub(crate) const NEEDS: &[Need] = &[
         present: || find_program("redis-server").is_some(),
     },
     Need {
+        what: "memcached",
+        packages: &["memcached"],
+        present: || find_program("memcached").is_some(),
+    },
+    Need {
+        what: "nginx",
+        packages: &["nginx-light"],
+        present: || find_program("nginx").is_some(),
+    },
+    Need {
         what: "the load generator wrk",
         packages: &["wrk"],
         present: || find_program("wrk").is_some(),

@@ -15,6 +15,7 @@ pub(crate) struct Done<'a> {
     pub(crate) protocol: &'static str,
     pub(crate) peer: &'a Arc<str>,
     pub(crate) shape: &'a str,
+    pub(crate) asked_ns: u64,
     pub(crate) ns: u64,
     pub(crate) first_byte_ns: u64,
     pub(crate) rows: u64,
@@ -56,6 +57,28 @@ impl Counted {
         }
     }
 
+    fn merge(&mut self, other: &Self) {
+        let (operation, more) = (&mut self.operation, &other.operation);
+        if operation.count == 1 {
+            self.times.add(operation.total_ns);
+        }
+        if operation.count > 0 {
+            other.add_times_to(&mut self.times);
+        } else {
+            self.times.merge(&other.times);
+        }
+        operation.count += more.count;
+        operation.sampled |= more.sampled;
+        operation.total_ns = operation.total_ns.saturating_add(more.total_ns);
+        operation.slowest_ns = operation.slowest_ns.max(more.slowest_ns);
+        operation.first_byte_ns = operation.first_byte_ns.saturating_add(more.first_byte_ns);
+        operation.rows = operation.rows.saturating_add(more.rows);
+        operation.errors = operation.errors.saturating_add(more.errors);
+        if !more.last_error.is_empty() {
+            operation.last_error.clone_from(&more.last_error);
+        }
+    }
+
     /// Adds their times to `times`.
     pub(crate) fn add_times_to(&self, times: &mut Histogram) {
         if self.operation.count == 1 {
@@ -66,9 +89,9 @@ impl Counted {
     }
 }
 
-/// The operations of one request.
+/// Operations by shape.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Operations {
+struct Book {
     entries: Vec<Counted>,
     /// Where the last one was counted: the next is often of the same shape.
     last: usize,
@@ -76,27 +99,94 @@ pub(crate) struct Operations {
     sampled: bool,
 }
 
+/// The operations of one request. What it asks for once it has begun to answer is kept apart until it has
+/// written more: what comes after the last write is no part of it, and which that is only its end tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Operations {
+    book: Book,
+    /// From when on, and what, since the last write.
+    after: Option<Box<(u64, Book)>>,
+}
+
 impl Operations {
     /// Counts one.
     pub(crate) fn add(&mut self, done: &Done<'_>) {
-        let index = self.place(done);
+        self.book_of(done.asked_ns).add(done);
+    }
+
+    /// Of those asked for at that time not all were seen.
+    pub(crate) fn mark_sampled(&mut self, asked_ns: u64) {
+        self.book_of(asked_ns).sampled = true;
+    }
+
+    /// The request has written to its client before this time, and since the last operation before it.
+    pub(crate) fn answered(&mut self, now_ns: u64) {
+        self.commit();
+        self.after = Some(Box::new((now_ns, Book::default())));
+    }
+
+    fn book_of(&mut self, asked_ns: u64) -> &mut Book {
+        match self.after.as_deref_mut() {
+            Some((since_ns, after)) if asked_ns >= *since_ns => after,
+            _ => &mut self.book,
+        }
+    }
+
+    fn commit(&mut self) {
+        if let Some(after) = self.after.take() {
+            self.book.merge(after.1);
+        }
+    }
+
+    /// All of them that were asked for before the request's end, most time first. `repeated`: from which
+    /// count on a shape is.
+    pub(crate) fn into_entries(mut self, repeated: u64, end_ns: u64) -> Vec<Counted> {
+        if self
+            .after
+            .as_deref()
+            .is_some_and(|(since, _)| *since > end_ns)
+        {
+            self.after = None;
+        }
+        self.commit();
+        self.book.into_entries(repeated)
+    }
+
+    /// Those that are over by now, most time first, at most `limit`; and how many shapes that leaves out.
+    pub(crate) fn so_far(&self, repeated: u64, limit: usize) -> (Vec<Operation>, u32) {
+        if self.after.is_none() {
+            return self.book.so_far(repeated, limit);
+        }
+        let mut all = self.clone();
+        all.commit();
+        all.book.so_far(repeated, limit)
+    }
+}
+
+impl Book {
+    fn add(&mut self, done: &Done<'_>) {
+        let index = self.place(done.protocol, done.peer, done.shape);
         if let Some(entry) = self.entries.get_mut(index) {
             self.last = index;
             entry.add(done);
         }
     }
 
-    /// Not all of them were seen.
-    pub(crate) fn mark_sampled(&mut self) {
-        self.sampled = true;
+    fn merge(&mut self, other: Self) {
+        self.sampled |= other.sampled;
+        for counted in &other.entries {
+            let operation = &counted.operation;
+            let index = self.place(operation.protocol, &operation.peer, &operation.shape);
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.merge(counted);
+            }
+        }
     }
 
-    fn place(&mut self, done: &Done<'_>) -> usize {
+    fn place(&mut self, protocol: &'static str, peer: &Arc<str>, shape: &str) -> usize {
         let same = |entry: &Counted| {
             let operation = &entry.operation;
-            operation.shape == done.shape
-                && operation.protocol == done.protocol
-                && *operation.peer == **done.peer
+            operation.shape == shape && operation.protocol == protocol && *operation.peer == **peer
         };
         if self.entries.get(self.last).is_some_and(same) {
             return self.last;
@@ -106,20 +196,16 @@ impl Operations {
         }
         let fits = self.entries.len() < SHAPES;
         let other = |entry: &Counted| {
-            entry.operation.shape == OTHER && entry.operation.protocol == done.protocol
+            entry.operation.shape == OTHER && entry.operation.protocol == protocol
         };
         if !fits && let Some(index) = self.entries.iter().position(other) {
             return index;
         }
         let operation = Operation {
-            protocol: done.protocol,
+            protocol,
             // Of what does not fit, it may be several.
-            peer: if fits {
-                Arc::clone(done.peer)
-            } else {
-                "".into()
-            },
-            shape: if fits { done.shape } else { OTHER }.to_owned(),
+            peer: if fits { Arc::clone(peer) } else { "".into() },
+            shape: if fits { shape } else { OTHER }.to_owned(),
             ..Operation::default()
         };
         self.entries.push(Counted {
@@ -129,8 +215,7 @@ impl Operations {
         self.entries.len() - 1
     }
 
-    /// All of them, most time first. `repeated`: from which count on a shape is.
-    pub(crate) fn into_entries(mut self, repeated: u64) -> Vec<Counted> {
+    fn into_entries(mut self, repeated: u64) -> Vec<Counted> {
         for entry in &mut self.entries {
             entry.operation.repeated = entry.operation.count >= repeated;
             entry.operation.sampled |= self.sampled;
@@ -140,8 +225,7 @@ impl Operations {
         self.entries
     }
 
-    /// Those that are over by now, most time first, at most `limit`; and how many shapes that leaves out.
-    pub(crate) fn so_far(&self, repeated: u64, limit: usize) -> (Vec<Operation>, u32) {
+    fn so_far(&self, repeated: u64, limit: usize) -> (Vec<Operation>, u32) {
         let mut order: Vec<&Operation> = self.entries.iter().map(|e| &e.operation).collect();
         order.sort_by(|a, b| by_time(a, b));
         let out = u32::try_from(order.len().saturating_sub(limit)).unwrap_or(u32::MAX);
@@ -167,6 +251,7 @@ mod tests {
             protocol,
             peer: &peer.into(),
             shape,
+            asked_ns: 0,
             ns,
             first_byte_ns: 1,
             rows: 2,
@@ -187,7 +272,7 @@ mod tests {
         let (so_far, left_out) = operations.so_far(10, 2);
         assert_eq!((so_far.len(), left_out), (2, 1));
         assert_eq!((&*so_far[0].shape, so_far[0].repeated), ("SET ?", false));
-        let entries = operations.into_entries(10);
+        let entries = operations.into_entries(10, 0);
         let told: Vec<_> = entries
             .iter()
             .map(|e| {
@@ -225,7 +310,7 @@ mod tests {
             );
             add(&mut operations, "postgresql", &n.to_string(), "select", 1);
         }
-        let entries = operations.into_entries(10);
+        let entries = operations.into_entries(10, 0);
         assert_eq!(entries.len(), SHAPES + 2);
         let count: u64 = entries.iter().map(|e| e.operation.count).sum();
         assert_eq!(count, 20_000);
@@ -249,7 +334,7 @@ mod tests {
                 add(&mut operations, "redis", "a", "GET ?", n * 1_000_000);
             }
             let mut times = Histogram::default();
-            operations.into_entries(10)[0].add_times_to(&mut times);
+            operations.into_entries(10, 0)[0].add_times_to(&mut times);
             assert_eq!(times.total(), count);
             let median = count.div_ceil(2) * 1_000_000;
             assert!(
@@ -257,5 +342,51 @@ mod tests {
                 "{count}"
             );
         }
+    }
+
+    #[test]
+    fn what_comes_after_the_last_write_is_left_out() {
+        let at = |operations: &mut Operations, shape: &str, asked_ns: u64| {
+            operations.add(&Done {
+                protocol: "redis",
+                peer: &"a".into(),
+                shape,
+                asked_ns,
+                ns: 5,
+                first_byte_ns: 1,
+                rows: 1,
+                error: None,
+                opaque: false,
+                bytes: 0,
+            });
+        };
+        // Asked at 10 and 15, written at 20, asked at 30 and 35, perhaps written at 40.
+        let mut operations = Operations::default();
+        at(&mut operations, "GET ?", 10);
+        operations.answered(30);
+        at(&mut operations, "GET ?", 15);
+        at(&mut operations, "GET ?", 30);
+        at(&mut operations, "SET ?", 35);
+        operations.mark_sampled(35);
+        let counts = |operations: &Operations, end_ns: u64| {
+            let entries = operations.clone().into_entries(10, end_ns);
+            let told = entries.into_iter().map(|e| {
+                let mut times = Histogram::default();
+                e.add_times_to(&mut times);
+                assert_eq!(times.total(), e.operation.count);
+                (e.operation.shape, e.operation.count, e.operation.sampled)
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&operations, 20), [("GET ?".to_owned(), 2, false)]);
+        let all = [("GET ?".to_owned(), 3, true), ("SET ?".to_owned(), 1, true)];
+        assert_eq!(counts(&operations, 40), all);
+        // It goes on after that write.
+        operations.answered(50);
+        at(&mut operations, "SET ?", 50);
+        assert_eq!(counts(&operations, 40), all);
+        assert_eq!(operations.so_far(10, 9).0[0].count, 3);
+        let more = [("GET ?".to_owned(), 3, true), ("SET ?".to_owned(), 2, true)];
+        assert_eq!(counts(&operations, 60), more);
     }
 }

@@ -9,10 +9,10 @@ use whyslow_abi::{
     connection::{ConnectionPhase, ConnectionState},
     read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_GAP, DATA_SHORT, DATA_SPENT,
-        DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord, EndReason, EndRecord, LifecycleKind,
-        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, ShortDataRecord,
-        SignalKind, SignalRecord,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_ANSWERED, DATA_FRONT, DATA_GAP,
+        DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord, EndReason,
+        EndRecord, LifecycleKind, LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader,
+        RecordKind, ShortDataRecord, SignalKind, SignalRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -96,6 +96,11 @@ impl Data {
     /// Bytes of the connection before these were not shipped.
     pub(crate) fn gap(&self) -> bool {
         self.head().flags & DATA_GAP != 0
+    }
+
+    /// The thread has written to its client since its record before.
+    pub(crate) fn answered(&self) -> bool {
+        self.head().flags & DATA_ANSWERED != 0
     }
 
     /// Who the server is, where it is told.

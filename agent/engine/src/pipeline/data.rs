@@ -17,11 +17,14 @@ impl Engine {
         let head = data.head();
         let (id, now_ns) = (head.peer, head.header.time_ns);
         let owner = self.owner(data);
+        if data.answered() {
+            self.answered_client(owner, now_ns);
+        }
         let used = owner.is_some_and(|owner| self.note_use(owner, id));
         let Some(server) = self.server(data) else {
             // Its first record was lost, or it was evicted here: the programs begin anew with it.
             out.push(Output::Command(Command::ForgetServer { id }));
-            self.mark_sampled(owner);
+            self.mark_sampled(owner, now_ns);
             return;
         };
         let mut cut = Outcome::default();
@@ -52,7 +55,16 @@ impl Engine {
         }
         // What was not shipped before the request's first use of the connection was not its own.
         if outcome.missed || data.spent() || data.gap() && used {
-            self.mark_sampled(owner);
+            self.mark_sampled(owner, now_ns);
+        }
+    }
+
+    /// What comes from here on may come after the response.
+    fn answered_client(&mut self, owner: Option<Owner>, now_ns: u64) {
+        if let Some((connection, _)) = owner
+            && let Some(request) = self.connections.request_mut(connection)
+        {
+            request.operations.answered(now_ns);
         }
     }
 
@@ -77,22 +89,22 @@ impl Engine {
             self.losses
                 .add(reason::SERVERS_EVICTED, 1, head.header.tgid);
             // What was open there is not counted any more.
-            for (connection, serial) in evicted.owners() {
+            for ((connection, serial), asked_ns) in evicted.owners() {
                 if let Some(request) = self.connections.request_mut(connection)
                     && request.serial == serial
                 {
-                    request.operations.mark_sampled();
+                    request.operations.mark_sampled(asked_ns);
                 }
             }
         }
         Some(server)
     }
 
-    fn mark_sampled(&mut self, owner: Option<Owner>) {
+    fn mark_sampled(&mut self, owner: Option<Owner>, now_ns: u64) {
         if let Some((connection, _)) = owner
             && let Some(request) = self.connections.request_mut(connection)
         {
-            request.operations.mark_sampled();
+            request.operations.mark_sampled(now_ns);
         }
     }
 
@@ -127,12 +139,13 @@ impl Engine {
         }
         let operation = &answer.operation;
         if answer.cut {
-            request.operations.mark_sampled();
+            request.operations.mark_sampled(operation.asked_ns);
         }
         request.operations.add(&Done {
             protocol: protocol.name(),
             peer: &server.address,
             shape: &operation.shape,
+            asked_ns: operation.asked_ns,
             ns: answer.end_ns.saturating_sub(answer.begin_ns),
             first_byte_ns: operation.first_byte_ns.saturating_sub(answer.begin_ns),
             rows: answer.rows,
@@ -176,6 +189,7 @@ impl Engine {
                     protocol: protocol.name(),
                     peer: &server.address,
                     shape: &open.shape,
+                    asked_ns: open.asked_ns,
                     ns: end_ns.saturating_sub(begin_ns),
                     first_byte_ns: open.first_byte_ns.saturating_sub(begin_ns),
                     rows: 0,

@@ -57,7 +57,8 @@ impl Engine {
         let Some(started) = request.started.as_ref().map(Arc::clone) else {
             return;
         };
-        let asked = std::mem::take(&mut request.operations).into_entries(self.settings.repeated);
+        let operations = std::mem::take(&mut request.operations);
+        let asked = operations.into_entries(self.settings.repeated, outcome.end_ns);
         let mut finished = finish::finish(*request, started, outcome);
         if finished.binding == Binding::Thread {
             self.shapes.end(noticed_ns, &asked);

@@ -148,7 +148,7 @@ impl Engine {
         for id in &thread.open {
             if let Some(request) = self.connections.request_mut(*id) {
                 request.mark(reason::SEQUENCE_GAP);
-                request.operations.mark_sampled();
+                request.operations.mark_sampled(0);
             }
         }
     }

@@ -14,6 +14,7 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             protocol,
             peer: &(*peer).into(),
             shape,
+            asked_ns: 0,
             ns: *ns,
             first_byte_ns: 0,
             rows: 1,
@@ -22,7 +23,7 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             opaque: false,
         });
     }
-    all.into_entries(10)
+    all.into_entries(10, 0)
 }
 
 #[test]

@@ -145,6 +145,9 @@ pub const DATA_SPENT: u32 = 2;
 /// Bit of [`DataHead::flags`]: bytes of this connection before these were not shipped, or may not have been.
 /// The record is a [`DataRecord`].
 pub const DATA_GAP: u32 = 4;
+/// Bit of [`DataHead::flags`]: since the thread's data record before, it has written to the client of its request:
+/// what it asks from here on may come after the response.
+pub const DATA_ANSWERED: u32 = 8;
 
 /// Front of both records of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +161,7 @@ pub struct DataHead {
     pub connection: u64,
     /// Number of the request on that. It may be over.
     pub request: u32,
-    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`, `DATA_GAP`.
+    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`, `DATA_GAP`, `DATA_ANSWERED`.
     pub flags: u32,
     /// Bytes that this record stands for.
     pub len: u32,

@@ -105,6 +105,13 @@ impl Session for DnsSession {
             }
         }
     }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        self.answer_all(found);
+        if let Framing::Streams(..) = self.framing {
+            self.framing = Framing::New;
+        }
+    }
 }
 
 /// Takes all messages out of a transfer.

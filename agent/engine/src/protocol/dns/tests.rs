@@ -394,3 +394,30 @@ fn any_bytes_at_all() {
         }
     }
 }
+
+#[test]
+fn gaps_give_up_what_is_open() {
+    for stream in [false, true] {
+        let framed = |bytes: Vec<u8>| if stream { prefixed(&bytes) } else { bytes };
+        let mut session = Dns.session();
+        let mut found = Vec::new();
+        session.written(whole(&framed(query(1, "a", A))), &mut found);
+        session.written(whole(&framed(query(2, "b", A))), &mut found);
+        session.gap(&mut found);
+        session.read(whole(&framed(answer(1, 0, 1, "a", A))), &mut found);
+        session.written(whole(&framed(query(3, "c", A))), &mut found);
+        session.read(whole(&framed(answer(3, 0, 1, "c", A))), &mut found);
+        assert_eq!(
+            found,
+            [
+                asked("A a"),
+                asked("A b"),
+                answered(0, 0, None),
+                answered(0, 0, None),
+                Finding::Missed,
+                asked("A c"),
+                answered(0, 1, None)
+            ]
+        );
+    }
+}

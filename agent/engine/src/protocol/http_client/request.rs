@@ -124,7 +124,7 @@ impl Requests {
                     return None;
                 }
                 self.state = State::Line;
-                (*gap > 0).then(|| self.lose()).flatten()
+                (*gap > 0).then(|| self.lost()).flatten()
             }
             // A request behind the chunks would be seen by its response.
             State::Chunks(_) | State::Lost => {
@@ -136,7 +136,7 @@ impl Requests {
                 let begun = self.line.text();
                 if !begun.contains(&b' ') {
                     *gap = 0;
-                    return self.lose();
+                    return self.lost();
                 }
                 self.request = begun.to_vec();
                 self.cut = true;
@@ -146,9 +146,14 @@ impl Requests {
         }
     }
 
-    fn lose(&mut self) -> Option<Found> {
+    /// Where the next request begins is not known.
+    pub(super) fn lose(&mut self) {
         self.restart();
         self.state = State::Lost;
+    }
+
+    fn lost(&mut self) -> Option<Found> {
+        self.lose();
         Some(Found::Lost)
     }
 
@@ -173,7 +178,7 @@ impl Requests {
             Http1.recognise(&whole) == Recognised::Yes
         };
         if !fits {
-            return self.lose();
+            return self.lost();
         }
         self.request = line.to_vec();
         self.cut = self.line.is_cut();

@@ -57,6 +57,12 @@ impl Responses {
         self.status
     }
 
+    /// Where the next response begins is not known.
+    pub(super) fn lose(&mut self) {
+        self.restart();
+        self.state = State::Endless;
+    }
+
     /// A response begins with the next byte.
     pub(super) fn restart(&mut self) {
         *self = Self::default();

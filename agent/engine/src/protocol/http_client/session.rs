@@ -103,6 +103,14 @@ impl Session for HttpSession {
             });
         }
     }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        found.extend(self.open.drain(..).map(|_| Finding::AnsweredBefore));
+        // Until a write begins with a request.
+        self.requests.lose();
+        self.responses.lose();
+        missed(found);
+    }
 }
 
 impl HttpSession {

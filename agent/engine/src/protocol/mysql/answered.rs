@@ -5,6 +5,7 @@ use super::{
     NOT_CAPTURED,
     command::has_several_results,
     framing::Packet,
+    hidden::Hidden,
     open::Expect,
     packet::{self, EOF, EOF_LEN, ERR, INFILE, OK, PROGRESS, Status},
     session::MysqlSession,
@@ -159,7 +160,7 @@ impl MysqlSession {
                 self.client.opaque = true;
                 self.next = None;
             }
-            Some(&EOF) => match packet::end_of_rows(body, packet.len) {
+            Some(&EOF) => match packet::eof(body) {
                 Some(end) => self.result_over(end.status, false, found),
                 None => self.lose_server(found),
             },
@@ -174,10 +175,17 @@ impl MysqlSession {
     /// A row, or the end of them.
     fn row(&mut self, packet: Packet, found: &mut Vec<Finding>) {
         match packet::end_of_rows(self.server.body(), packet.len) {
-            Some(end) => self.result_over(end.status, true, found),
+            Some(end) => {
+                if self.hidden.eof && packet.len == EOF_LEN {
+                    // The one behind the columns was taken for a row.
+                    self.rows = self.rows.saturating_sub(1);
+                }
+                self.result_over(end.status, true, found);
+            }
             None => {
                 self.answer = Answer::Rows;
                 self.rows = self.rows.saturating_add(1);
+                self.hidden.see(packet.len.saturating_add(4));
             }
         }
     }
@@ -186,6 +194,7 @@ impl MysqlSession {
     pub(super) fn result_over(&mut self, status: Status, rows: bool, found: &mut Vec<Finding>) {
         self.backslash = Some(status.backslash());
         self.answer = Answer::First;
+        self.hidden = Hidden::default();
         let Some(statement) = self.open.statement() else {
             return self.answer_last(found);
         };
@@ -258,7 +267,7 @@ impl MysqlSession {
         }
         if let Some(statement) = self.open.statement()
             && statement.hidden
-            && (statement.cut || !statement.further.is_empty())
+            && !statement.is_last()
         {
             // It may be one of those behind it that failed.
             Self::missed(found);

@@ -39,7 +39,7 @@ impl MysqlSession {
         if packet.first != 0 {
             return self.within_exchange(packet, new, found);
         }
-        if packet.len == 0 {
+        if packet.len == 0 || self.open.is_full() {
             return self.lose_client(found);
         }
         if self.server_lost {
@@ -50,8 +50,7 @@ impl MysqlSession {
         let expect = self.command(&body, whole, found);
         self.client.give_back(body);
         if let Some(expect) = expect {
-            let number = packet.last.wrapping_add(1);
-            self.expect(Command { expect, number }, found);
+            self.expect(expect, packet);
         }
     }
 
@@ -69,28 +68,23 @@ impl MysqlSession {
         if new && packet.first == 1 {
             let flags = recognise::flags(self.client.body()).unwrap_or_default();
             if packet.len == recognise::SSL_REQUEST_LEN as u64 && flags & recognise::SSL != 0 {
-                return self.stop(found);
+                self.forget();
+                found.push(Finding::Encrypted);
+                return;
             }
             self.compresses = flags & COMPRESS != 0;
-            let number = packet.last.wrapping_add(1);
-            self.expect(
-                Command {
-                    expect: Expect::Login,
-                    number,
-                },
-                found,
-            );
+            self.expect(Expect::Login, packet);
         } else if !matches!(self.open.front(), Some(command) if matches!(command.expect, Expect::Login))
         {
             self.lose_client(found);
         }
     }
 
-    fn expect(&mut self, command: Command, found: &mut Vec<Finding>) {
+    fn expect(&mut self, expect: Expect, packet: Packet) {
         let first = self.open.is_empty();
-        if !self.open.push(command) {
-            self.lose_client(found);
-        } else if first {
+        let number = packet.last.wrapping_add(1);
+        self.open.push(Command { expect, number });
+        if first {
             self.begin_answer();
         }
     }

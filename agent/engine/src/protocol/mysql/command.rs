@@ -221,6 +221,9 @@ fn behind_comments(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     loop {
         let first = *rest.first()?;
+        if matches!(rest, [b'/' | b'-']) {
+            return None;
+        }
         let skipped = match rest {
             [b'/', b'*', b'!', ..] => {
                 3 + rest

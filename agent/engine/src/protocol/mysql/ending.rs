@@ -10,6 +10,8 @@ pub(super) const END_LIMIT: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Last {
     pub(super) number: u8,
+    /// Bytes with the header.
+    pub(super) len: usize,
     pub(super) kind: Kind,
 }
 
@@ -36,7 +38,11 @@ pub(super) fn last(end: &[u8], may_be_ok: bool) -> Option<Last> {
             return None;
         }
         let kind = kind(body, may_be_ok)?;
-        Some(Last { number, kind })
+        Some(Last {
+            number,
+            len: len + 4,
+            kind,
+        })
     })
 }
 

@@ -28,6 +28,21 @@ impl<'a> Input<'a> {
         Self { bytes, gap, tail }
     }
 
+    /// With other bytes in front of the gap.
+    pub(super) fn with_front<'b>(self, bytes: &'b [u8]) -> Input<'b>
+    where
+        'a: 'b,
+    {
+        Input { bytes, ..self }
+    }
+
+    /// Bytes that are still to come, captured or not.
+    pub(super) fn rest(&self) -> u64 {
+        (self.bytes.len() as u64)
+            .saturating_add(self.gap)
+            .saturating_add(self.tail.len() as u64)
+    }
+
     fn settle(&mut self) {
         if self.bytes.is_empty() && self.gap == 0 {
             self.bytes = std::mem::take(&mut self.tail);
@@ -116,6 +131,11 @@ impl Framer {
         self.goes_on = false;
         self.left = 0;
         self.body.clear();
+    }
+
+    /// Bytes of a header that has begun.
+    pub(super) fn header_begun(&self) -> u64 {
+        self.have as u64
     }
 
     /// The front of the packet that is complete, as much as was kept.

@@ -8,15 +8,15 @@
 //!
 //! What the two sides agreed on when they connected is not asked: all that depends on it shows in the bytes.
 //!
-//! Values are passed over, not kept (but for those in a statement where the user wants literals), and of logging in
-//! not a byte. Of a connection that gets encrypted
-//! nothing is told but that; one that compresses is missed.
+//! Values are passed over, not kept, but for those in a statement where the user wants literals; of logging in
+//! not a byte is. Of a connection that gets encrypted nothing is told but that; one that compresses is missed.
 
 mod answered;
 mod asked;
 mod command;
 mod ending;
 mod framing;
+mod hidden;
 mod open;
 mod packet;
 mod prepared;

@@ -39,6 +39,13 @@ pub(super) struct Statement {
     pub(super) hidden: bool,
 }
 
+impl Statement {
+    /// None stands behind it.
+    pub(super) fn is_last(&self) -> bool {
+        self.further.is_empty() && !self.cut
+    }
+}
+
 /// A command.
 #[derive(Debug)]
 pub(super) struct Command {
@@ -66,11 +73,12 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// `false`: too many wait.
-    pub(super) fn push(&mut self, mut command: Command) -> bool {
-        if self.commands.len() >= LIMIT {
-            return false;
-        }
+    /// No more may wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.commands.len() >= LIMIT
+    }
+
+    pub(super) fn push(&mut self, mut command: Command) {
         if let Expect::Statement(statement) = &mut command.expect {
             let room = FURTHER - self.further.min(FURTHER);
             if statement.further.len() > room {
@@ -80,7 +88,6 @@ impl Open {
             self.further += statement.further.len();
         }
         self.commands.push_back(command);
-        true
     }
 
     pub(super) fn front(&self) -> Option<&Command> {

@@ -17,8 +17,8 @@ pub(super) const SSL_REQUEST_LEN: usize = 32;
 const LOGIN_LIMIT: usize = 0xffff;
 /// Longest name of a database.
 const NAME_LIMIT: usize = 256;
-/// A statement that was cut is told by so much of it.
-const TELLING: usize = 64;
+/// A write that was captured in part only has at least so many bytes here.
+const CUT: usize = 256;
 
 /// How a command fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,18 +83,23 @@ fn commands(written: &[u8]) -> Recognised {
         if *number != 0 || len == 0 {
             return Recognised::No;
         }
-        let (body, next) = match behind.split_at_checked(len) {
-            Some((body, next)) => (body, next),
-            None => (behind, &[][..]),
-        };
+        let whole = behind.len() >= len;
+        let (body, next) = behind.split_at(len.min(behind.len()));
         match fit(body, len) {
             Fit::Yes => known = Recognised::Yes,
             Fit::Maybe => {}
             Fit::No => return Recognised::No,
         }
         rest = next;
+        if !whole && written.len() < CUT {
+            return Recognised::Undecided;
+        }
     }
-    known
+    if rest.is_empty() || written.len() >= CUT {
+        known
+    } else {
+        Recognised::Undecided
+    }
 }
 
 /// Judges the front of a command of `len` bytes.
@@ -104,16 +109,21 @@ fn fit(body: &[u8], len: usize) -> Fit {
     };
     let whole = body.len() == len;
     match *command {
+        // Attributes are told by the second byte of what follows.
+        QUERY if !whole && body.len() < 3 => Fit::Maybe,
         QUERY => match command::text(body) {
             Some(text) => statement(text, whole),
             None => Fit::from(!whole),
         },
         STMT_PREPARE => statement(body.get(1..).unwrap_or_default(), whole),
         STMT_EXECUTE => execute(body, len),
-        STMT_BULK_EXECUTE => numbered(body, len >= 7, |rest| {
-            matches!(rest, [0x40 | 0x80 | 0xc0, 0, ..])
-        }),
-        STMT_FETCH => numbered(body, len == 9, |rest| matches!(rest, [_, _, _, 0])),
+        STMT_BULK_EXECUTE => numbered(
+            body,
+            len >= 7,
+            |rest| matches!(rest, [0x40 | 0x80 | 0xc0, 0, ..]),
+            2,
+        ),
+        STMT_FETCH => numbered(body, len == 9, |rest| matches!(rest, [_, _, _, 0]), 4),
         STMT_CLOSE | STMT_RESET | PROCESS_KILL => Fit::from(len == 5),
         STMT_SEND_LONG_DATA => Fit::from(len >= 7),
         QUIT | STATISTICS | PROCESS_INFO | DEBUG | PING | RESET_CONNECTION => Fit::from(len == 1),
@@ -127,7 +137,7 @@ fn fit(body: &[u8], len: usize) -> Fit {
 
 fn statement(text: &[u8], whole: bool) -> Fit {
     match command::is_statement(text, whole) {
-        Some(true) if whole || text.len() >= TELLING => Fit::Yes,
+        Some(true) => Fit::Yes,
         Some(false) => Fit::No,
         _ => Fit::Maybe,
     }
@@ -143,15 +153,12 @@ fn execute(body: &[u8], len: usize) -> Fit {
 }
 
 /// A command about a statement, whose number is not great, and what is behind it.
-fn numbered(body: &[u8], fits: bool, behind: impl Fn(&[u8]) -> bool) -> Fit {
-    if !fits {
-        return Fit::No;
-    }
-    let Some(number) = command::statement(body) else {
-        return Fit::Maybe;
+fn numbered(body: &[u8], fits: bool, behind: impl Fn(&[u8]) -> bool, needs: usize) -> Fit {
+    let (Some(number), true) = (command::statement(body), fits) else {
+        return Fit::from(fits);
     };
     let rest = body.get(5..).unwrap_or_default();
-    if rest.len() < 4 && rest.len() + 5 < body.len().max(7) {
+    if rest.len() < needs {
         return Fit::Maybe;
     }
     if (number >> 24 == 0 || number == LAST_PREPARED) && behind(rest) {

@@ -1,10 +1,11 @@
 //! A connection: both directions, and what to do where one of them cannot be followed.
 //!
 //! A direction is *lost* from where a packet begins in bytes that were not captured. The server's is found
-//! again where a chunk ends in the packet that ends an answer, and both at the client's next command: who
-//! writes one has read its answers.
+//! again where rows or the end of an answer are, and both at the client's next command: who writes one has
+//! read its answers.
 
 use super::super::{
+    Recognised,
     client::{Chunk, Finding, Session},
     sql::Dialect,
 };
@@ -12,7 +13,8 @@ use super::{
     answered::Answer,
     ending::{self, Kind, Last},
     framing::{Framer, Input, Side, Step},
-    open::{Expect, Open},
+    hidden::{self, Hidden},
+    open::{Command, Expect, Open},
     prepared::Prepared,
     recognise,
 };
@@ -46,6 +48,9 @@ pub(super) struct MysqlSession {
     pub(super) dialect: Dialect,
     /// Rows since the last answer.
     pub(super) rows: u64,
+    pub(super) hidden: Hidden,
+    /// [`Finding::Answering`] was told of the first open command.
+    answering: bool,
     /// The last bytes that the server wrote, while it is lost.
     end: Vec<u8>,
 }
@@ -66,7 +71,9 @@ impl Session for MysqlSession {
             return;
         }
         if self.client_lost {
-            if self.infile || !recognise::is_command(chunk.front) {
+            let begins = recognise::is_command(chunk.front)
+                || (self.new && recognise::recognise(chunk.front) == Recognised::Yes);
+            if self.infile || !begins {
                 return;
             }
             self.close_all(found);
@@ -87,19 +94,32 @@ impl Session for MysqlSession {
         if self.stopped || (chunk.len == 0 && chunk.front.is_empty()) {
             return;
         }
-        if self.server_lost {
-            return self.search_end(chunk, found);
+        let input = Input::new(chunk);
+        if !self.server_lost {
+            return self.follow(input, chunk, found);
         }
-        let mut input = Input::new(chunk);
-        while !self.stopped && !self.server_lost {
-            match self.server.step(&mut input) {
-                Step::Packet(packet) => self.answered(packet, found),
-                Step::More => return,
-                Step::Gap => self.server_lost = true,
-            }
+        let window = [&self.end, chunk.front].concat();
+        if let Some(at) = self.found_again(&window) {
+            let front = window.get(at..).unwrap_or_default();
+            return self.follow(input.with_front(front), chunk, found);
         }
-        self.end.clear();
+        self.hidden.bytes = self.hidden.bytes.saturating_add(input.rest());
         self.search_end(chunk, found);
+    }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        if self.stopped {
+            return;
+        }
+        self.close_all(found);
+        Self::missed(found);
+        self.infile = false;
+        self.client.opaque = false;
+        self.client.reset();
+        self.client_lost = true;
+        self.server_lost = true;
+        // What is written next may be its first.
+        self.new = true;
     }
 }
 
@@ -122,6 +142,8 @@ impl MysqlSession {
             backslash: None,
             dialect: Dialect::MYSQL,
             rows: 0,
+            hidden: Hidden::default(),
+            answering: false,
             end: Vec::new(),
         }
     }
@@ -142,7 +164,11 @@ impl MysqlSession {
     /// Nothing more can be told of this connection.
     pub(super) fn stop(&mut self, found: &mut Vec<Finding>) {
         Self::missed(found);
-        // What was kept is of no use any more.
+        self.forget();
+    }
+
+    /// What was kept is of no use any more.
+    pub(super) fn forget(&mut self) {
         *self = Self {
             stopped: true,
             ..Self::new()
@@ -162,6 +188,7 @@ impl MysqlSession {
     pub(super) fn lose_server(&mut self, found: &mut Vec<Finding>) {
         Self::missed(found);
         self.server_lost = true;
+        self.next = None;
     }
 
     /// All that was open is over, and it is not known how.
@@ -169,10 +196,14 @@ impl MysqlSession {
         while let Some(command) = self.open.pop() {
             if command.is_operation() {
                 let rows = std::mem::take(&mut self.rows);
-                found.push(Finding::Answered { rows, error: None });
+                found.push(if std::mem::take(&mut self.answering) {
+                    Finding::AnsweredBefore
+                } else {
+                    Finding::Answered { rows, error: None }
+                });
             }
             if let Expect::Statement(statement) = command.expect
-                && (statement.cut || !statement.further.is_empty())
+                && !statement.is_last()
             {
                 Self::missed(found);
             }
@@ -190,6 +221,70 @@ impl MysqlSession {
         self.answer = Answer::First;
         self.next = self.open.front().map(|command| command.number);
         self.rows = 0;
+        self.answering = false;
+        self.hidden = Hidden::default();
+    }
+
+    /// Takes what the server wrote, as far as it can be followed.
+    fn follow(&mut self, mut input: Input<'_>, chunk: Chunk<'_>, found: &mut Vec<Finding>) {
+        while !self.stopped && !self.server_lost {
+            match self.server.step(&mut input) {
+                Step::Packet(packet) => self.answered(packet, found),
+                Step::More => return,
+                Step::Gap => {
+                    self.server_lost = true;
+                    self.hidden.bytes = self.server.header_begun() + input.rest();
+                }
+            }
+        }
+        self.end.clear();
+        self.search_end(chunk, found);
+    }
+
+    /// Looks for rows at the front of what the server wrote, behind others that were not captured; returns
+    /// where they begin.
+    fn found_again(&mut self, window: &[u8]) -> Option<usize> {
+        let next = self.next.filter(|_| self.is_alone())?;
+        let again = hidden::again(window)?;
+        let before = (self.end.len() as u64).min(self.hidden.bytes);
+        let bytes = (self.hidden.bytes - before).saturating_add(again.at as u64);
+        let mut sizes = self.hidden;
+        sizes.see(again.len as u64);
+        let mut packets = sizes.packets(next, again.number, bytes);
+        match self.answer {
+            Answer::Columns(left) if packets < left => {
+                self.answer = Answer::Columns(left - packets);
+                packets = 0;
+            }
+            Answer::Columns(left) => {
+                packets -= left;
+                self.hidden.eof = packets > 0;
+            }
+            Answer::BehindColumns => self.hidden.eof = packets > 0,
+            Answer::Rows => {}
+            _ => return None,
+        }
+        if packets > 0 {
+            self.answer = Answer::Rows;
+        } else if matches!(self.answer, Answer::Columns(0)) {
+            self.answer = Answer::BehindColumns;
+        }
+        self.rows = self.rows.saturating_add(packets);
+        self.next = Some(again.number);
+        self.server_lost = false;
+        self.server.reset();
+        self.end.clear();
+        Some(again.at)
+    }
+
+    /// One statement is open, of one result.
+    fn is_alone(&mut self) -> bool {
+        self.open.len() == 1
+            && !self.client_lost
+            && self
+                .open
+                .statement()
+                .is_none_or(|statement| !statement.several && statement.is_last())
     }
 
     /// Looks for the end of an answer at the end of what the server wrote so far.
@@ -204,19 +299,21 @@ impl MysqlSession {
         self.end.extend_from_slice(last.unwrap_or_default());
         let surplus = self.end.len().saturating_sub(ending::END_LIMIT);
         self.end.drain(..surplus);
-        // Of several answers it is not known which one ends here.
-        if self.open.len() != 1 || self.client_lost {
-            return;
-        }
         let may_be_ok = self
             .open
             .statement()
             .is_some_and(|statement| statement.several);
-        if let Some(last) = ending::last(&self.end, may_be_ok) {
+        // Of several answers it is not known which one ends here.
+        let alone = self.open.len() == 1 && !self.client_lost;
+        let last = ending::last(&self.end, may_be_ok).filter(|_| alone);
+        if let Some(last) = last {
             self.server_lost = false;
             self.server.reset();
             self.end.clear();
             self.ended(last, found);
+        } else if self.open.front().is_some_and(Command::is_operation) {
+            self.answering = true;
+            found.push(Finding::Answering { error: None });
         }
     }
 
@@ -237,20 +334,22 @@ impl MysqlSession {
         }
     }
 
-    /// Rows that were not captured, by the numbers of the packets around them. These count to 256 only, so
-    /// it is the least that there were.
+    /// Counts rows that were not captured before the last packet of an answer. Of several results it is not
+    /// known what was hidden.
     fn count_hidden(&mut self, last: Last) {
-        let Some(next) = self.next else {
+        let alone = self.is_alone();
+        let Some(next) = self.next.filter(|_| alone) else {
             return;
         };
         let eof = matches!(last.kind, Kind::Rows { eof: true, .. });
         let others = match self.answer {
-            Answer::Rows => 0,
+            Answer::Rows => u64::from(eof && self.hidden.eof),
             Answer::BehindColumns => u64::from(eof),
             Answer::Columns(left) => left + u64::from(eof),
             _ => return,
         };
-        let hidden = u64::from(last.number.wrapping_sub(next));
-        self.rows = self.rows.saturating_add(hidden.saturating_sub(others));
+        let bytes = self.hidden.bytes.saturating_sub(last.len as u64);
+        let packets = self.hidden.packets(next, last.number, bytes);
+        self.rows = self.rows.saturating_add(packets).saturating_sub(others);
     }
 }

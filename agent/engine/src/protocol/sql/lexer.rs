@@ -199,18 +199,25 @@ impl<'a> Lexer<'a> {
     fn word(&self, rest: &'a [u8]) -> Option<(Token<'a>, usize)> {
         let len = run(rest, is_word);
         let word = rest.get(..len)?;
+        let kind = self.dialect.kind;
+        // The character set of a literal: `_utf8mb4'text'`, `_binary"text"`.
+        if kind == Kind::MySql
+            && word.starts_with(b"_")
+            && let Some(quote @ (b'\'' | b'"')) = rest.get(len)
+        {
+            return literal(rest, len, *quote, self.dialect.backslash);
+        }
         let [letter] = word else {
             return Some((Token::Word(word), len));
         };
-        let kind = self.dialect.kind;
         match (letter.to_ascii_lowercase(), rest.get(1..)?) {
-            (b'x', [b'\'', ..]) => literal(rest, 1, Backslash::Plain),
+            (b'x', [b'\'', ..]) => literal(rest, 1, b'\'', Backslash::Plain),
             (b'n' | b'b', [b'\'', ..]) if kind != Kind::Sqlite => {
-                literal(rest, 1, self.dialect.backslash)
+                literal(rest, 1, b'\'', self.dialect.backslash)
             }
             (b'e', [b'\'', ..]) if kind == Kind::PostgreSql => escaped(rest),
             (b'u', [b'&', b'\'', ..]) if kind == Kind::PostgreSql => {
-                literal(rest, 2, Backslash::Plain)
+                literal(rest, 2, b'\'', Backslash::Plain)
             }
             (b'u', [b'&', b'"', ..]) if kind == Kind::PostgreSql => self.double_quoted(rest, 2),
             _ => Some((Token::Word(word), len)),
@@ -224,7 +231,13 @@ impl<'a> Iterator for Lexer<'a> {
     fn next(&mut self) -> Option<Token<'a>> {
         let rest = self.text.get(self.at..)?;
         let first = *rest.first()?;
-        let Some((token, len)) = self.token(first, rest) else {
+        let within_code = self.code_comment;
+        let found = self.token(first, rest).filter(|(_, len)| {
+            // A server for which the code is not meant ends the comment here, and reads on.
+            let text = rest.get(..*len).unwrap_or_default();
+            !(within_code && self.code_comment && memchr::memmem::find(text, b"*/").is_some())
+        });
+        let Some((token, len)) = found else {
             self.at = self.text.len();
             return Some(Token::Cut);
         };
@@ -334,8 +347,13 @@ fn between(rest: &[u8]) -> usize {
     }
 }
 
-fn literal<'a>(rest: &[u8], prefix: usize, backslash: Backslash) -> Option<(Token<'a>, usize)> {
-    let len = quoted(rest.get(prefix..)?, b'\'', backslash)?;
+fn literal<'a>(
+    rest: &[u8],
+    prefix: usize,
+    quote: u8,
+    backslash: Backslash,
+) -> Option<(Token<'a>, usize)> {
+    let len = quoted(rest.get(prefix..)?, quote, backslash)?;
     Some((Token::Text, prefix + len))
 }
 

@@ -12,6 +12,8 @@
 mod as_sent;
 mod lexer;
 #[cfg(test)]
+mod mysql_tests;
+#[cfg(test)]
 mod secrets;
 mod shaper;
 #[cfg(test)]

@@ -8,7 +8,7 @@ const DIALECTS: [Dialect; 5] = [
     Dialect::SQLITE,
 ];
 
-fn check(dialect: Dialect, cases: &[(&str, &str)]) {
+pub(super) fn check(dialect: Dialect, cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         assert_eq!(shape(dialect, text.as_bytes(), true), *expected, "{text}");
     }
@@ -177,33 +177,6 @@ fn postgresql() {
 }
 
 #[test]
-fn mysql() {
-    check(
-        Dialect::MYSQL,
-        &[
-            (
-                "select `a``b`, \"text\", 'it\\'s', \"a\\\"b\"",
-                "select `a``b`, ?, ?, ?",
-            ),
-            ("select 1 # end\n, 2 -- end\n, 5--3", "select ? , ? , ?-?"),
-            ("select 1 --", "select ?"),
-            ("a/* x /* y */ z", "a z"),
-            ("select /*!40001 SQL_NO_CACHE */ a", "select SQL_NO_CACHE a"),
-            ("/*M!100100 set a=1 */", "set a=?"),
-            ("select /*+ MAX_EXECUTION_TIME(1000) */ 1", "select ?"),
-            ("select 2*/*c*/3", "select ?* ?"),
-            (
-                "set @a = @@global.b, @'c' = 1",
-                "set @a = @@global.?, @? = ?",
-            ),
-            ("select _utf8'a', N'b', b'01'", "select _utf8?, ?, ?"),
-        ],
-    );
-    let ansi = Dialect::MYSQL.with_backslash(false);
-    assert_eq!(shape(ansi, b"select 'C:\\', a", true), "select ?, a");
-}
-
-#[test]
 fn sqlite() {
     check(
         Dialect::SQLITE,
@@ -360,19 +333,8 @@ fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
             comments.extend(["/* /* x */ SECRET */", "/*/* SECRET */*/", "/*! SECRET */"]);
         }
         Kind::MySql => {
-            values.extend([
-                "\"SECRET\"",
-                "\"a'SECRET\"",
-                "_utf8'SECRET'",
-                "\"a\"\"SECRET\"",
-                "N'SECRET'",
-            ]);
-            comments.extend([
-                "# SECRET\n",
-                "# 'SECRET\n",
-                "/*+ SECRET */",
-                "/*!40101 a = 'SECRET' */",
-            ]);
+            values.extend(mysql_tests::VALUES);
+            comments.extend(mysql_tests::COMMENTS);
             if dialect.backslash == Backslash::Escapes {
                 values.extend(["'\\'SECRET'", "\"\\\"SECRET\"", "'\\\\\\'SECRET'"]);
             }

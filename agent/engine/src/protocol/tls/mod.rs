@@ -130,6 +130,13 @@ impl Session for TlsSession {
             found.push(Finding::Answering { error: None });
         }
     }
+
+    fn gap(&mut self, found: &mut Vec<Finding>) {
+        if std::mem::take(&mut self.open) {
+            found.push(Finding::AnsweredBefore);
+        }
+        found.push(Finding::Missed);
+    }
 }
 
 /// Whether a write is an alert and nothing else.

@@ -93,3 +93,24 @@ fn what_comes_before_the_first_record_is_none() {
     session.written(whole(&hello()), &mut found);
     assert_eq!(found, [asked()]);
 }
+
+#[test]
+fn gaps_give_up_what_is_open() {
+    let mut session = Tls.session();
+    let mut found = Vec::new();
+    session.written(whole(&hello()), &mut found);
+    session.gap(&mut found);
+    session.gap(&mut found);
+    session.read(whole(&[0; 9]), &mut found);
+    session.written(whole(&sealed(DATA, 60)), &mut found);
+    assert_eq!(
+        found,
+        [
+            asked(),
+            Finding::AnsweredBefore,
+            Finding::Missed,
+            Finding::Missed,
+            asked()
+        ]
+    );
+}

@@ -1,0 +1,152 @@
+//! What findings of sessions become: whose operation, from when to when.
+
+use super::*;
+
+const OWNER: Owner = (1, 1);
+
+fn whole(bytes: &[u8]) -> Chunk<'_> {
+    Chunk {
+        front: bytes,
+        tail: b"",
+        len: bytes.len() as u64,
+    }
+}
+
+/// Protocol, shape, begin, end, error of what was answered.
+type Told = (&'static str, String, u64, u64, Option<String>);
+
+struct Connection {
+    servers: Servers,
+    told: Vec<Told>,
+}
+
+impl Connection {
+    fn new() -> Self {
+        Self {
+            servers: Servers::new(SessionOptions::default()),
+            told: Vec::new(),
+        }
+    }
+
+    fn server(&mut self) -> &mut Server {
+        self.servers.of(7, 0, String::new).0
+    }
+
+    fn write(&mut self, now_ns: u64, bytes: &[u8]) -> Outcome {
+        let outcome = self.server().written(Some(OWNER), whole(bytes), now_ns);
+        self.tell(&outcome);
+        outcome
+    }
+
+    fn read(&mut self, now_ns: u64, bytes: &[u8]) -> Outcome {
+        let outcome = self.server().read(Some(OWNER), whole(bytes), now_ns);
+        self.tell(&outcome);
+        outcome
+    }
+
+    fn tell(&mut self, outcome: &Outcome) {
+        let name = self.server().protocol().map_or("", |it| it.name());
+        let told = outcome.answers.iter().map(|answer| {
+            let shape = answer.operation.shape.to_string();
+            let error = answer.error.clone();
+            (name, shape, answer.begin_ns, answer.end_ns, error)
+        });
+        self.told.extend(told);
+    }
+
+    fn open(&mut self) -> Vec<(String, u64)> {
+        let open = self.server().open_of(OWNER);
+        open.map(|open| (open.shape.to_string(), open.end_ns(99)))
+            .collect()
+    }
+}
+
+fn told(protocol: &'static str, shape: &str, begin_ns: u64, end_ns: u64) -> Told {
+    (protocol, shape.to_owned(), begin_ns, end_ns, None)
+}
+
+const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+
+#[test]
+fn answers_in_another_order_have_their_own_times() {
+    let query = |id: u8, kind: u8| {
+        let mut bytes = vec![0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        bytes.extend(b"\x02db\0\0");
+        bytes.extend([kind, 0, 1]);
+        bytes
+    };
+    let answer = |id: u8, kind: u8, code: u8| {
+        let mut bytes = query(id, kind);
+        bytes[2] = 0x81;
+        bytes[3] = 0x80 | code;
+        bytes
+    };
+    let mut connection = Connection::new();
+    connection.write(10, &query(1, 1));
+    connection.write(11, &query(2, 28));
+    connection.read(30, &answer(2, 28, 0));
+    connection.read(50, &answer(1, 1, 3));
+    let mut failed = told("dns", "A db", 10, 50);
+    failed.4 = Some("NXDOMAIN".to_owned());
+    assert_eq!(connection.told, [told("dns", "AAAA db", 11, 30), failed]);
+}
+
+#[test]
+fn an_answer_without_an_end_was_over_with_its_last_read() {
+    let mut connection = Connection::new();
+    connection.write(10, b"GET /a HTTP/1.0\r\n\r\n");
+    connection.read(20, b"HTTP/1.0 500 No\r\n\r\nhello");
+    connection.read(30, b"more");
+    assert_eq!(connection.open(), [("GET /a".to_owned(), 30)]);
+    connection.write(90, b"GET /b HTTP/1.0\r\n\r\n");
+    let mut failed = told("http", "GET /a", 10, 30);
+    failed.4 = Some("500".to_owned());
+    assert_eq!(connection.told, [failed]);
+    assert_eq!(connection.open(), [("GET /b".to_owned(), 99)]);
+}
+
+#[test]
+fn a_database_that_agrees_to_encrypt_is_tls() {
+    let mut connection = Connection::new();
+    connection.write(10, b"\x00\x00\x00\x08\x04\xd2\x16\x2f");
+    let outcome = connection.read(20, b"S");
+    assert!(!outcome.missed);
+    assert!(connection.server().protocol().unwrap().is_opaque());
+    connection.write(30, HELLO);
+    connection.read(40, &[0; 9]);
+    connection.write(50, b"\x17\x03\x03\x00\x20aaaa");
+    assert_eq!(connection.told, [told("tls", "encrypted", 30, 40)]);
+    assert_eq!(connection.open(), [("encrypted".to_owned(), 99)]);
+}
+
+#[test]
+fn a_client_that_asks_mysql_to_encrypt_is_tls() {
+    let mut connection = Connection::new();
+    // Protocol 4.1 and SSL; the longest packet; a character set.
+    let mut asks = b"\x20\x00\x00\x01\x00\x0a\x00\x00\x00\x00\x00\x01\x21".to_vec();
+    asks.resize(4 + 32, 0);
+    let outcome = connection.write(10, &asks);
+    assert!(!outcome.missed);
+    assert_eq!(connection.open(), []);
+    connection.write(30, HELLO);
+    connection.read(40, &[0; 9]);
+    connection.write(50, b"\x17\x03\x03\x00\x20aaaa");
+    assert_eq!(connection.told, [told("tls", "encrypted", 30, 40)]);
+}
+
+#[test]
+fn a_tunnel_is_tls_from_its_first_write_on() {
+    let mut connection = Connection::new();
+    connection.write(10, b"CONNECT api:443 HTTP/1.1\r\n\r\n");
+    connection.read(20, b"HTTP/1.1 200 Go on\r\n\r\n");
+    connection.write(30, HELLO);
+    connection.read(40, &[0; 9]);
+    connection.write(50, b"\x17\x03\x03\x00\x20aaaa");
+    assert_eq!(
+        connection.told,
+        [
+            told("http", "CONNECT api:443", 10, 20),
+            told("tls", "encrypted", 30, 40)
+        ]
+    );
+}
