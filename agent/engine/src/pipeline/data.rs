@@ -89,11 +89,11 @@ impl Engine {
             self.losses
                 .add(reason::SERVERS_EVICTED, 1, head.header.tgid);
             // What was open there is not counted any more.
-            for (connection, serial) in evicted.owners() {
+            for ((connection, serial), asked_ns) in evicted.owners() {
                 if let Some(request) = self.connections.request_mut(connection)
                     && request.serial == serial
                 {
-                    request.operations.mark_sampled(0);
+                    request.operations.mark_sampled(asked_ns);
                 }
             }
         }

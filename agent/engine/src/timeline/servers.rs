@@ -113,11 +113,12 @@ impl Server {
         self.answered_ns
     }
 
-    /// Requests with open operations, each once in a row.
-    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
+    /// Requests with open operations, each once in a row, and when those were asked.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (Owner, u64)> {
         let mut last = None;
-        let owners = self.open.iter().filter_map(|open| open.owner);
-        owners.filter(move |owner| last.replace(*owner) != Some(*owner))
+        let owners = self.open.iter();
+        let owners = owners.filter_map(|open| Some((open.owner?, open.asked_ns)));
+        owners.filter(move |(owner, _)| last.replace(*owner) != Some(*owner))
     }
 
     /// Open operations of a request.

@@ -44,7 +44,12 @@ pub(super) fn folder(name: &str) -> Vec<(String, String)> {
 pub(super) fn conversations(protocol: &str) -> Vec<(String, Conversation)> {
     folder(protocol)
         .into_iter()
-        .map(|(name, text)| (name, parse(&text)))
+        .map(|(name, text)| {
+            // A session begins with a write: a greeting before that goes unseen.
+            let steps = parse(&text).into_iter();
+            let steps = steps.skip_while(|step| matches!(step, Step::Read(_)));
+            (name, steps.collect())
+        })
         .collect()
 }
 

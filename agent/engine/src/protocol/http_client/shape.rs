@@ -94,6 +94,10 @@ fn named(host: &[u8]) -> String {
 }
 
 fn bounded(mut shape: String) -> String {
+    // Bytes out of step look like a method now and then.
+    if shape.contains(char::is_control) {
+        shape = shape.replace(char::is_control, "?");
+    }
     if shape.len() > SHAPE_LIMIT {
         let end = (0..=SHAPE_LIMIT - 3).rfind(|at| shape.is_char_boundary(*at));
         shape.truncate(end.unwrap_or(0));

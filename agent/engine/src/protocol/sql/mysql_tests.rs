@@ -54,7 +54,7 @@ fn mysql() {
             ("select 2*/*c*/3", "select ?* ?"),
             (
                 "set @a = @@global.b, @'c' = 1",
-                "set @a = @@global.b, @? = ?",
+                "set @a = @@global.?, @? = ?",
             ),
             (
                 "select _utf8'a', _binary\"b\", _x, n'b', b'01', x'1F', 0x1f",
