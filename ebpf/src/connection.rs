@@ -314,7 +314,7 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     connection.bytes_out += len;
     connection.writes += 1;
     connection.last_write_ns = now;
-    if slot.connection == id {
+    if slot.connection == connection.id {
         slot.flags |= ANSWERED;
     }
     keep_books(slot, connection);

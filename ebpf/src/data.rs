@@ -78,11 +78,6 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
     if *state & SERVER_IGNORED != 0 {
         return;
     }
-    let time = if exchange.writes != 0 {
-        sent_ns(exchange)
-    } else {
-        exchange.now
-    };
     let pieces = if exchange.writes != 0 { DATA_PIECES } else { 1 };
     let mut at = 0u64;
     let mut count = 0;
@@ -101,7 +96,6 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
             captured,
             stands_for: if last { left } else { DATA_FRONT as u64 },
             gap: u64::from(*state & SERVER_GAP),
-            time,
         };
         if slot.data_budget == 0 || ship_piece(slot, exchange, &raw const piece) == 0 {
             *state |= SERVER_GAP;
@@ -112,39 +106,6 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
             return;
         }
         at += DATA_FRONT as u64;
-    }
-}
-
-const IPPROTO_TCP: u16 = 6;
-
-/// When the last bytes of a write went out. On loopback the peer is woken within the call, and where the kernel is
-/// preemptible it may have answered before that returns. Where all that was written is sent, the connection's last
-/// transmission (`tcp_wstamp_ns`, `__tcp_transmit_skb` in net/ipv4/tcp_output.c, on the same clock) was of these
-/// bytes, or came after; else, and where the kernel does not tell, the return of the call.
-/// A function of its own for the verifier too.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sent_ns(exchange: *const Exchange) -> u64 {
-    // SAFETY: the verifier makes sure that what is not null is whole.
-    let Some(exchange) = (unsafe { exchange.as_ref() }) else {
-        return 0;
-    };
-    let internet = exchange.family == u32::from(AF_INET) || exchange.family == u32::from(AF_INET6);
-    if !internet || OFF_TCP_SENT_NS.load() == u64::MAX {
-        return exchange.now;
-    }
-    let sock = exchange.sock;
-    let written = probe::<u32>(sock, OFF_TCP_WRITTEN.load());
-    if probe::<u16>(sock, OFF_SK_PROTOCOL.load()) != IPPROTO_TCP
-        || probe::<u32>(sock, OFF_TCP_SENT.load()) != written
-    {
-        return exchange.now;
-    }
-    let sent = probe::<u64>(sock, OFF_TCP_SENT_NS.load());
-    if sent != 0 && sent < exchange.now {
-        sent
-    } else {
-        exchange.now
     }
 }
 
@@ -172,8 +133,6 @@ pub struct Piece {
     stands_for: u64,
     /// Not 0: bytes before it were not shipped.
     gap: u64,
-    /// Return of the call, or when a write went out.
-    time: u64,
 }
 
 /// Ships a part; returns 1 when there was room. A function of its own for the verifier too.
@@ -198,11 +157,6 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     slot.data_budget = slot.data_budget.wrapping_sub(1);
     let gap = piece.gap;
     let sequence = emit::next_sequence(slot);
-    let answered = if slot.flags & ANSWERED == 0 {
-        0
-    } else {
-        DATA_ANSWERED
-    };
     if gap == 0 && piece.stands_for <= DATA_SHORT as u64 && piece.captured >= piece.stands_for {
         let Some(mut entry) = emit::reserve::<ShortDataRecord>() else {
             return false;
@@ -215,7 +169,7 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
                 slot,
                 exchange,
                 piece,
-                (sequence, answered),
+                (sequence, 0),
             );
             (*record).head.header.kind = RecordKind::ShortData as u32;
             let start = exchange.start + piece.at;
@@ -231,7 +185,7 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     let record = entry.as_mut_ptr();
     // SAFETY: the entry is room for one record.
     unsafe {
-        let flags = answered | if gap == 0 { 0 } else { DATA_GAP };
+        let flags = if gap == 0 { 0 } else { DATA_GAP };
         fill_head(
             &raw mut (*record).head,
             slot,
@@ -274,14 +228,19 @@ unsafe fn fill_head(
     } else {
         DATA_WRITTEN
     };
+    let answered = if slot.flags & ANSWERED == 0 {
+        0
+    } else {
+        DATA_ANSWERED
+    };
     // SAFETY: by the contract.
     unsafe {
         let header = &raw mut (*head).header;
-        emit::fill_header(header, RecordKind::Data, slot, sequence, piece.time);
+        emit::fill_header(header, RecordKind::Data, slot, sequence, exchange.now);
         (*head).peer = piece.peer;
         (*head).connection = slot.connection;
         (*head).request = slot.request;
-        (*head).flags = flags | spent | written;
+        (*head).flags = flags | spent | written | answered;
         (*head).len = piece.stands_for as u32;
     }
 }

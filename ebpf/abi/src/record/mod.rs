@@ -153,7 +153,7 @@ pub const DATA_ANSWERED: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct DataHead {
-    /// Front; the time is the return of the system call; of a write to a TCP peer, when its bytes went out.
+    /// Front; the time is the return of the system call.
     pub header: RecordHeader,
     /// Inode number of the socket to the server.
     pub peer: u64,
