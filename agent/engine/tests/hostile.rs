@@ -195,15 +195,15 @@ fn thousands_of_connections() {
             watched.out.clear();
         }
     });
-    let each = info.bytes_current / 8_192;
+    let each = info.bytes_current / 16_384;
     assert!(each < 4_096, "{each} bytes for a connection");
     let losses = watched.engine.losses();
     let evicted = losses
         .iter()
         .find(|(reason, _)| *reason == "servers_evicted");
-    assert_eq!(evicted.map(|(_, count)| *count), Some(20_000 - 8_192));
+    assert_eq!(evicted.map(|(_, count)| *count), Some(20_000 - 16_384));
     let operations = watched.end().operations;
-    assert_eq!(total(&operations), 8_192);
+    assert_eq!(total(&operations), 16_384);
     assert!(operations.iter().all(|operation| operation.sampled));
 }
 
@@ -222,8 +222,8 @@ fn operations_that_are_never_answered() {
         }
     });
     let kept = info.bytes_current >> 20;
-    // 131,072 of 48 bytes on each.
-    assert!(kept < 4 * 8, "{kept} MiB");
+    // 131,072 of 96 bytes on each.
+    assert!(kept < 4 * 16, "{kept} MiB");
     let operations = watched.end().operations;
     assert!(total(&operations) <= 36 * 2_000 * 4);
 }

@@ -161,8 +161,16 @@ fn try_conversation(protocol: &dyn ClientProtocol, steps: &[Step], random: &mut 
     let found = drive(&mut *protocol.session(), steps, split, &what);
     // Where something was missed, it matters where the next write begins.
     let mut all = expected.findings.iter().chain(&found.findings);
-    let missed = all.any(|finding| *finding == Finding::Missed);
-    if !missed && !is_split_by_transfers(protocol) {
+    // So it does where the end of an answer is guessed from where a read ended.
+    let missed = all.any(|finding| {
+        matches!(
+            finding,
+            Finding::Missed | Finding::Answering { .. } | Finding::AnsweredBefore
+        )
+    });
+    // A client of HTTP that breaks its own framing is followed from its next write that looks like a head.
+    let begins_anew = protocol.name() == "http";
+    if !missed && !begins_anew && !is_split_by_transfers(protocol) {
         assert_eq!(
             sequences(&expected.findings),
             sequences(&found.findings),
