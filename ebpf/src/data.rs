@@ -5,7 +5,8 @@ use whyslow_abi::{
     record::{
         DATA_FRONT, DATA_PIECES, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataRecord, RecordKind,
     },
-    thread::{ASKED, ThreadSlot},
+    thread::{ASKED, ENCRYPTS, ThreadSlot},
+    wait::WAIT_NAME,
 };
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     kernel::*,
     maps::UNINTERESTING,
     payload::copy_user,
+    tls,
 };
 
 /// One transfer with a server, by the current thread.
@@ -66,6 +68,9 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
         return;
     }
     let peer = probe::<u64>(exchange.inode, OFF_INODE_INO.load());
+    if slot.flags & ENCRYPTS != 0 && tls::crossed(slot, exchange, peer) {
+        return;
+    }
     // SAFETY: only whether it is there matters.
     if unsafe { UNINTERESTING.get(peer) }.is_some() {
         return;
@@ -134,48 +139,57 @@ fn ship(
             let from = end - DATA_TAIL as u64;
             (*record).tail_len = copy_user(&raw mut (*record).tail, from, DATA_TAIL as u64);
         }
-        fill_server(record, exchange);
+        (*record).family = exchange.family as u16;
+        fill_server(
+            &raw mut (*record).port_be,
+            &raw mut (*record).address,
+            &raw mut (*record).name,
+            exchange,
+        );
     }
     entry.submit(SUBMIT);
 }
 
+/// The server at the other end.
+///
 /// # Safety
-/// `record` must be room for a record.
+/// All must be writable.
 #[inline(always)]
-unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
+pub unsafe fn fill_server(
+    port_be: *mut u16,
+    address: *mut [u8; 16],
+    name: *mut [u8; WAIT_NAME],
+    exchange: &Exchange,
+) {
     let (family, sock) = (exchange.family as u16, exchange.sock);
     // SAFETY: by the contract.
     unsafe {
-        (*record).family = family;
-        (*record).port_be = 0;
-        (*record).address = [0; 16];
-        let address = (&raw mut (*record).address).cast::<u64>();
+        *port_be = 0;
+        *address = [0; 16];
+        *name = [0; WAIT_NAME];
+        let address = address.cast::<u64>();
         match family {
             AF_INET => {
-                (*record).port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
+                *port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
                 let word = probe::<u32>(sock, OFF_SK_DADDR.load());
                 core::ptr::write_unaligned(address, u64::from(word));
             }
             AF_INET6 => {
-                (*record).port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
+                *port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
                 let high = probe::<u64>(sock, OFF_SK_V6_DADDR.load());
                 let low = probe::<u64>(sock, OFF_SK_V6_DADDR.load() + 8);
                 core::ptr::write_unaligned(address, high);
                 core::ptr::write_unaligned(address.add(1), low);
             }
-            _ => {}
-        }
-        (*record).name = [0; whyslow_abi::wait::WAIT_NAME];
-        if family == AF_UNIX {
-            let server = probe::<u64>(sock, OFF_UNIX_PEER.load());
-            let bound = probe::<u64>(server, OFF_UNIX_ADDR.load());
-            if bound != 0 {
-                // `sun_path` lies two bytes into the name.
-                copy_name(
-                    &raw mut (*record).name,
-                    bound + OFF_UNIX_ADDRESS_NAME.load() + 2,
-                );
+            AF_UNIX => {
+                let server = probe::<u64>(sock, OFF_UNIX_PEER.load());
+                let bound = probe::<u64>(server, OFF_UNIX_ADDR.load());
+                if bound != 0 {
+                    // `sun_path` lies two bytes into the name.
+                    copy_name(name, bound + OFF_UNIX_ADDRESS_NAME.load() + 2);
+                }
             }
+            _ => {}
         }
     }
 }

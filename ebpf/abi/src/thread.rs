@@ -36,6 +36,8 @@ crate::integer_enum! {
 pub const USED_IO_URING: u32 = 1;
 /// Bit of [`ThreadSlot::flags`]: it has written to a server and not read since.
 pub const ASKED: u32 = 2;
+/// Bit of [`ThreadSlot::flags`]: it is within a function of a library that encrypts (map `LIBRARY_CALLS`).
+pub const ENCRYPTS: u32 = 1 << 16;
 
 /// One slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub struct ThreadSlot {
     pub tgid: u32,
     /// [`ThreadState`].
     pub state: u32,
-    /// `USED_IO_URING`.
+    /// Bits: `USED_IO_URING`, `ASKED`, `ENCRYPTS`.
     pub flags: u32,
     /// Since when in `state`; time before is in `totals`.
     pub since_ns: u64,

@@ -1,5 +1,12 @@
 //! Records in the rings. Each begins with a [`RecordHeader`]; a shape has a fixed size.
 
+mod library;
+
+pub use library::{
+    EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind,
+    LibraryTextRecord, TEXT_WHOLE,
+};
+
 use crate::{
     Plain,
     connection::ConnectionState,
@@ -22,6 +29,10 @@ crate::integer_enum! {
         Signal = 5 => "signal",
         /// [`DataRecord`]: bytes that a thread with a request exchanged with a server of its own.
         Data = 6 => "data",
+        /// [`LibraryTextRecord`]: a database library was given a text.
+        LibraryText = 16 => "library_text",
+        /// [`ExecutedRecord`]: a database library executed a statement.
+        Executed = 17 => "executed",
     }
 }
 
@@ -135,6 +146,8 @@ pub const DATA_BUDGET: u32 = 8192;
 pub const DATA_WRITTEN: u32 = 1;
 /// Bit of [`DataRecord::flags`]: no more are shipped for this request.
 pub const DATA_SPENT: u32 = 2;
+/// Bit of [`DataRecord::flags`]: plain text, as a library that encrypts got or gave it.
+pub const DATA_PLAIN: u32 = 1 << 16;
 
 /// Bytes exchanged with a server that the process connected to, while a request was open on the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +161,7 @@ pub struct DataRecord {
     pub connection: u64,
     /// Number of the request on that.
     pub request: u32,
-    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`.
+    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`, `DATA_PLAIN`.
     pub flags: u32,
     /// Bytes that this record stands for.
     pub len: u32,

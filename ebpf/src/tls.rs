@@ -1,0 +1,175 @@
+//! What a thread with a request says to servers through OpenSSL: the plain text of each call, under the
+//! connection whose bytes were moved within it.
+//!
+//! A call that is served from OpenSSL's own buffer moves none: so the connection is kept by its `SSL *` until
+//! that is freed or moves bytes of another. Where OpenSSL never sees the socket (memory buffers, as event
+//! loops use them), no connection is known, and nothing is told. The same goes for connections that the
+//! process accepted: only those to servers come here.
+
+use whyslow_abi::{
+    library::{
+        EncryptedPeer, Library, LibraryCall, PLAIN_TEXT_OF, TLS_READ_EX, TLS_WRITE, TLS_WRITE_EX,
+    },
+    record::{
+        DATA_FRONT, DATA_PIECES, DATA_PLAIN, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataRecord,
+        RecordKind,
+    },
+    thread::{ENCRYPTS, ThreadSlot},
+    wait::WAIT_NAME,
+};
+
+use crate::{
+    data::{Exchange, fill_server},
+    emit::{self, SUBMIT},
+    kernel,
+    library::{Caller, call_at, clock},
+    maps::{ENCRYPTED, UNINTERESTING},
+    payload::{copy_user, read_user},
+    thread,
+};
+
+/// A transfer with the server `peer` by a thread that says it encrypts; whether the bytes are cipher text.
+/// Remembers whose.
+#[inline(always)]
+pub fn crossed(slot: &mut ThreadSlot, exchange: &Exchange, peer: u64) -> bool {
+    let Some(mark) = thread::mark_of(slot.tid) else {
+        return false;
+    };
+    let Some(call) = mark
+        .slot()
+        .and_then(|index| call_at(index, Library::OpenSsl))
+    else {
+        return false;
+    };
+    if call.stack == 0
+        || call.connection != slot.connection
+        || call.request != slot.request
+        || call.generation != slot.generation
+    {
+        // Its return was not seen.
+        slot.flags &= !ENCRYPTS;
+        return false;
+    }
+    let caller = Caller {
+        tgid: slot.tgid,
+        tid: slot.tid,
+        mark,
+    };
+    let key = caller.object(call.arguments[0]);
+    // SAFETY: a live map value.
+    if unsafe { ENCRYPTED.get(key) }.is_some_and(|known| known.peer == peer) {
+        return true;
+    }
+    let mut found = EncryptedPeer {
+        peer,
+        family: exchange.family as u16,
+        port_be: 0,
+        reserved: 0,
+        address: [0; 16],
+        name: [0; WAIT_NAME],
+    };
+    // SAFETY: parts of a live local.
+    unsafe {
+        fill_server(
+            &raw mut found.port_be,
+            &raw mut found.address,
+            &raw mut found.name,
+            exchange,
+        );
+    }
+    // Without room for it, the plain text of this call is not told.
+    let _ = ENCRYPTED.insert(key, found, 0);
+    true
+}
+
+/// Plain text that a call has moved.
+struct Plain<'a> {
+    server: &'a EncryptedPeer,
+    start: u64,
+    writes: bool,
+    now: u64,
+}
+
+/// A noted call has returned.
+#[inline(always)]
+pub fn returned(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, result: i32) {
+    let [ssl, start, _, done, _, _] = call.arguments;
+    let function = call.function;
+    if function > TLS_READ_EX || result <= 0 || slot.data_budget == 0 {
+        return;
+    }
+    let len = if function == TLS_WRITE_EX || function == TLS_READ_EX {
+        read_user::<u64>(done).unwrap_or(0)
+    } else {
+        result as u64
+    };
+    // SAFETY: a live map value.
+    let Some(server) = (unsafe { ENCRYPTED.get(caller.object(ssl)) }) else {
+        return;
+    };
+    // SAFETY: only whether it is there matters.
+    if len == 0 || unsafe { UNINTERESTING.get(server.peer | PLAIN_TEXT_OF) }.is_some() {
+        return;
+    }
+    let plain = Plain {
+        server,
+        start,
+        writes: function == TLS_WRITE || function == TLS_WRITE_EX,
+        now: clock(),
+    };
+    let pieces = if plain.writes { DATA_PIECES } else { 1 };
+    let mut at = 0u64;
+    let mut count = 0;
+    while count < DATA_PIECES {
+        count += 1;
+        let left = len - at;
+        let last = count >= pieces || left <= DATA_FRONT as u64;
+        let stands_for = if last { left } else { DATA_FRONT as u64 };
+        ship(slot, &plain, at, stands_for);
+        if last || slot.data_budget == 0 {
+            return;
+        }
+        at += DATA_FRONT as u64;
+    }
+}
+
+#[inline(always)]
+fn ship(slot: &mut ThreadSlot, plain: &Plain<'_>, at: u64, stands_for: u64) {
+    slot.data_budget -= 1;
+    let sequence = emit::next_sequence(slot);
+    let Some(mut entry) = emit::reserve::<DataRecord>() else {
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    let spent = if slot.data_budget == 0 { DATA_SPENT } else { 0 };
+    let written = if plain.writes { DATA_WRITTEN } else { 0 };
+    let server = plain.server;
+    let start = plain.start + at;
+    // SAFETY: the entry is room for one record.
+    unsafe {
+        emit::fill_header(
+            &raw mut (*record).header,
+            RecordKind::Data,
+            slot,
+            sequence,
+            plain.now,
+        );
+        (*record).peer = server.peer;
+        (*record).connection = slot.connection;
+        (*record).request = slot.request;
+        (*record).flags = DATA_PLAIN | spent | written;
+        (*record).len = stands_for as u32;
+        (*record).family = server.family;
+        (*record).port_be = server.port_be;
+        kernel::copy(&raw mut (*record).address, &raw const server.address);
+        kernel::copy(&raw mut (*record).name, &raw const server.name);
+        let front_len = copy_user(&raw mut (*record).front, start, stands_for);
+        (*record).front_len = front_len;
+        (*record).tail_len = 0;
+        if stands_for > u64::from(front_len) && stands_for >= DATA_TAIL as u64 {
+            let from = start + stands_for - DATA_TAIL as u64;
+            (*record).tail_len = copy_user(&raw mut (*record).tail, from, DATA_TAIL as u64);
+        }
+    }
+    entry.submit(SUBMIT);
+}
