@@ -9,6 +9,7 @@ mod data;
 mod end;
 mod finish;
 mod head;
+mod library;
 mod lifecycle;
 mod tables;
 mod tick;
@@ -26,6 +27,7 @@ use crate::{
     timeline::{
         ThreadKey,
         connections::Connections,
+        libraries::Libraries,
         polls::Polls,
         processes::Processes,
         servers::Servers,
@@ -85,6 +87,7 @@ pub struct Engine {
     processes: Processes,
     connections: Connections,
     servers: Servers,
+    libraries: Libraries,
     signals: Signals,
     routes: Routes,
     polls: Polls,
@@ -119,6 +122,7 @@ impl Engine {
             processes: Processes::default(),
             connections: Connections::default(),
             servers: Servers::default(),
+            libraries: Libraries::default(),
             signals: Signals::default(),
             polls: Polls::default(),
             held: Vec::new(),
@@ -183,6 +187,8 @@ impl Engine {
             Record::Lifecycle(lifecycle) => self.lifecycle(lifecycle, out),
             Record::Signal(signal) => self.signals.note(signal),
             Record::Data(data) => self.data(data, out),
+            Record::LibraryText(text) => self.library_text(text),
+            Record::Executed(executed) => self.executed(executed),
         }
     }
 

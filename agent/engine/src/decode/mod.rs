@@ -9,9 +9,11 @@ use whyslow_abi::{
     connection::{ConnectionPhase, ConnectionState},
     read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_SPENT, DATA_TAIL,
-        DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord,
-        PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, SignalKind, SignalRecord,
+        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_PLAIN, DATA_SPENT, DATA_TAIL,
+        DATA_WRITTEN, DataRecord, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord,
+        LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind,
+        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, SignalKind,
+        SignalRecord, TEXT_WHOLE,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -70,6 +72,8 @@ pub(crate) struct Data {
     pub(crate) written: bool,
     /// The last that is shipped of its request.
     pub(crate) spent: bool,
+    /// Plain text of a connection that is encrypted.
+    pub(crate) plain: bool,
 }
 
 impl Data {
@@ -83,6 +87,35 @@ impl Data {
             len: u64::from(self.raw.len).max(front as u64),
         }
     }
+}
+
+/// A text that a database library was given.
+#[derive(Clone, Debug)]
+pub(crate) struct LibraryText {
+    pub(crate) raw: LibraryTextRecord,
+    /// The name of a database; else a statement.
+    pub(crate) opened: bool,
+    /// The text is all there.
+    pub(crate) whole: bool,
+    /// The last that is shipped of its request.
+    pub(crate) spent: bool,
+}
+
+impl LibraryText {
+    /// What was captured.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.raw.text[..(self.raw.text_len as usize).min(LIBRARY_TEXT)]
+    }
+}
+
+/// A database library executed a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Executed {
+    pub(crate) raw: ExecutedRecord,
+    /// It goes on.
+    pub(crate) open: bool,
+    /// The last that is shipped of its request.
+    pub(crate) spent: bool,
 }
 
 /// The state of a connection.
@@ -136,6 +169,8 @@ pub(crate) enum Record {
     Lifecycle(Lifecycle),
     Signal(Signal),
     Data(Data),
+    LibraryText(LibraryText),
+    Executed(Executed),
 }
 
 impl Record {
@@ -148,6 +183,8 @@ impl Record {
             Self::Lifecycle(lifecycle) => &lifecycle.raw.header,
             Self::Signal(signal) => &signal.raw.header,
             Self::Data(data) => &data.raw.header,
+            Self::LibraryText(text) => &text.raw.header,
+            Self::Executed(executed) => &executed.raw.header,
         }
     }
 }
@@ -193,10 +230,30 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: DataRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
             let written = raw.flags & DATA_WRITTEN != 0;
             let spent = raw.flags & DATA_SPENT != 0;
+            let plain = raw.flags & DATA_PLAIN != 0;
             Record::Data(Data {
                 raw,
                 written,
                 spent,
+                plain,
+            })
+        }
+        RecordKind::LibraryText => {
+            let raw: LibraryTextRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let kind = LibraryTextKind::try_from(raw.kind)?;
+            Record::LibraryText(LibraryText {
+                opened: kind == LibraryTextKind::Opened,
+                whole: raw.flags & TEXT_WHOLE != 0,
+                spent: raw.flags & LIBRARY_SPENT != 0,
+                raw,
+            })
+        }
+        RecordKind::Executed => {
+            let raw: ExecutedRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            Record::Executed(Executed {
+                open: raw.flags & EXECUTION_OPEN != 0,
+                spent: raw.flags & LIBRARY_SPENT != 0,
+                raw,
             })
         }
     })

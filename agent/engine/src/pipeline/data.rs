@@ -1,5 +1,7 @@
 //! Bytes that a thread with an open request exchanged with a server: operations of that request.
 
+use whyslow_abi::library::PLAIN_TEXT_OF;
+
 use super::Engine;
 use crate::{
     attribution::{operations::Done, waits},
@@ -28,13 +30,21 @@ impl Engine {
         }
         let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
         let (server, evicted) = self.servers.of(id, now_ns, address);
+        if server.hides(data.plain) {
+            return;
+        }
+        if data.written && !data.plain && server.first_cipher_text(data.chunk().front) {
+            let pid = raw.header.tgid;
+            out.push(Output::Command(Command::LookForLibraries { pid }));
+        }
         let outcome = if data.written {
             server.written(owner, data.chunk(), now_ns)
         } else {
             server.read(owner, data.chunk(), now_ns)
         };
         if outcome.uninteresting {
-            out.push(Output::Command(Command::IgnoreServer { id }));
+            let text = if data.plain { PLAIN_TEXT_OF } else { 0 };
+            out.push(Output::Command(Command::IgnoreServer { id: id | text }));
         }
         if outcome.missed
             && let Some(request) = self.connections.request_mut(raw.connection)

@@ -11,6 +11,7 @@ pub(crate) mod memcached;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod sql;
+pub(crate) mod sqlite;
 
 use std::fmt::Debug;
 

@@ -69,6 +69,10 @@ pub(crate) struct Server {
     /// When the last answer was complete.
     answered_ns: u64,
     used_ns: u64,
+    /// Its plain text is told, by the library that encrypts it.
+    plain: bool,
+    /// Cipher text of it was seen.
+    encrypted: bool,
 }
 
 impl Server {
@@ -78,6 +82,25 @@ impl Server {
             Speech::Known(protocol, _) => Some(protocol.name()),
             _ => None,
         }
+    }
+
+    /// Whether bytes are nothing to read from: cipher text, where the plain text is told too. With the first
+    /// plain text all begins anew: what went before it made the connection an encrypted one.
+    pub(crate) fn hides(&mut self, plain: bool) -> bool {
+        if plain && !self.plain {
+            self.plain = true;
+            self.speech = Speech::Unknown(0);
+            self.open.clear();
+        }
+        self.plain && !plain
+    }
+
+    /// Whether these written bytes are the first cipher text of the connection: a TLS record of a handshake
+    /// or of data (RFC 8446, 5.1).
+    pub(crate) fn first_cipher_text(&mut self, written: &[u8]) -> bool {
+        !self.plain
+            && matches!(written, [0x16 | 0x17, 3, 0..=4, ..])
+            && !std::mem::replace(&mut self.encrypted, true)
     }
 
     /// When the last answer was complete.
@@ -198,6 +221,8 @@ impl Servers {
             open: VecDeque::new(),
             answered_ns: 0,
             used_ns: now_ns,
+            plain: false,
+            encrypted: false,
         });
         server.used_ns = now_ns;
         (server, evicts)

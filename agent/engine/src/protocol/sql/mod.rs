@@ -55,13 +55,6 @@ impl Dialect {
         backslash: true,
     };
     /// `"name"`, `` `name` ``, `[name]`.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "its protocol is to come; the lexer is tested for it"
-        )
-    )]
     pub(crate) const SQLITE: Self = Self {
         kind: Kind::Sqlite,
         backslash: false,
