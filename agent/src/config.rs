@@ -72,6 +72,9 @@ pub struct Config {
     pub ring_bytes: Option<u32>,
     /// Read what requests ask of PostgreSQL, Redis and memcached.
     pub operations: Option<bool>,
+    /// With operations, do not probe functions of libraries.
+    #[serde(alias = "no-library-probes")]
+    pub no_library_probes: Option<bool>,
     /// Shortest wait kept with a request: "1ms".
     #[serde(alias = "wait-floor")]
     pub wait_floor: Option<String>,
@@ -167,6 +170,8 @@ mod tests {
             max_threads = 30
             max_connections = 40
             ring_bytes = 4096
+            operations = true
+            no_library_probes = true
             wait_floor = "2ms"
             "#,
         )
@@ -175,6 +180,7 @@ mod tests {
         assert_eq!(config.socket_group.as_deref(), Some("adm"));
         assert_eq!(config.show_query, Some(true));
         assert_eq!(config.listen.unwrap().port(), 7878);
+        assert_eq!(config.no_library_probes, Some(true));
     }
 
     #[test]
@@ -192,6 +198,7 @@ mod tests {
             max_threads = 30
             max_connections = 40
             ring_bytes = 4096
+            no_library_probes = true
             wait_floor = "2ms"
         "#;
         let config = parse(text).unwrap();
