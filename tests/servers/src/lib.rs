@@ -9,6 +9,7 @@
 //! ends (see [`Process`]). Apart from the live tests' own package, so that the tasks that build
 //! the project need not build its tests first.
 
+mod certificate;
 mod demo;
 mod gunicorn;
 pub mod http;
@@ -19,6 +20,7 @@ mod redis;
 mod scratch;
 mod wait;
 
+pub use certificate::Certificate;
 pub use demo::Demo;
 pub use gunicorn::{Gunicorn, Options as GunicornOptions};
 pub use place::{app_dir, free_port, target_dir, venv_dir, venv_python, workspace_root};

@@ -4,3 +4,4 @@ mod postgres;
 mod redis;
 mod setting;
 mod sqlite;
+mod tls;

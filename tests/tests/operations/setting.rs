@@ -12,7 +12,7 @@ use whyslow_tests::{
     Agent, Live, Watch,
     event::Finished,
     http::get_once,
-    servers::{Gunicorn, Postgres, Redis, Scratch, app_dir},
+    servers::{Certificate, Gunicorn, Postgres, Redis, Scratch, app_dir},
 };
 
 /// Goes into every literal, key and value.
@@ -32,14 +32,35 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(live: &Live) -> Result<Self> {
-        let scratch = Scratch::new("operations")?;
+        Self::on(live, "operations", false)
+    }
+
+    /// The application's connections are encrypted.
+    pub(crate) fn encrypted(live: &Live) -> Result<Self> {
+        Self::on(live, "encrypted", true)
+    }
+
+    fn on(live: &Live, name: &str, encrypted: bool) -> Result<Self> {
+        let scratch = Scratch::new(name)?;
         let preload = "shared_preload_libraries=pg_stat_statements";
-        let postgres = Postgres::start_with(scratch.path(), &[preload])?;
-        let redis = Redis::start(scratch.path())?;
+        let (postgres, redis) = if encrypted {
+            let certificate = Certificate::new(scratch.path())?;
+            (
+                Postgres::start_encrypted(scratch.path(), &[preload], &certificate)?,
+                Redis::start_encrypted(scratch.path(), &certificate)?,
+            )
+        } else {
+            (
+                Postgres::start_with(scratch.path(), &[preload])?,
+                Redis::start(scratch.path())?,
+            )
+        };
+        let mode = if encrypted { "?sslmode=require" } else { "" };
+        let url = format!("{}{mode}", postgres.url());
         let gunicorn = Gunicorn::of(&app_dir("operations"), "app:application")
             .worker_class("sync")
             .workers(1)
-            .env("DATABASE_URL", postgres.url())
+            .env("DATABASE_URL", url)
             .env("REDIS_URL", redis.url())
             .start(scratch.path())?;
         let agent = Agent::start(live, &["--operations"])?;
