@@ -1,38 +1,60 @@
 //! SQLite, through the library that the application has mapped, against what the application asked of it.
 
-use std::net::SocketAddr;
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    net::SocketAddr,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use whyslow_tests::{
     Agent, Live, Watch,
-    event::{Finished, Operation},
-    http::get_once,
+    bpf::Held,
+    event::{Event, Finished, Operation},
+    http::{find, get_once},
     live,
-    servers::{Gunicorn, Scratch, app_dir},
+    process::signal,
+    servers::{Gunicorn, Scratch, app_dir, free_port},
+    wait_for,
 };
 
 use crate::setting::{COUNTS, SECRET, assert_sound, counts};
+
+/// The application on a port; a scratch folder has its database.
+fn application(scratch: &Scratch, port: u16, threads: u32) -> Result<Gunicorn> {
+    let class = if threads > 1 { "gthread" } else { "sync" };
+    Gunicorn::of(&app_dir("operations"), "embedded:application")
+        .worker_class(class)
+        .workers(1)
+        .threads(threads)
+        .port(port)
+        .env("DATABASE_PATH", scratch.path().join("app.db"))
+        .start(scratch.path())
+}
+
+fn ask(port: u16, way: &str, n: u64, key: &str) -> Result<u64> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let target = format!("/sqlite/{way}?n={n}&secret={SECRET}");
+    let response = get_once(address, &target, key)?;
+    Ok(String::from_utf8(response.body)?.parse()?)
+}
 
 /// Application, agent and watcher, in the order in which they must end.
 struct Embedded {
     watch: Watch,
     agent: Agent,
     gunicorn: Gunicorn,
-    database: String,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Embedded {
     fn new(live: &Live, threads: u32, options: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("embedded")?;
-        let path = scratch.path().join("app.db");
-        let class = if threads > 1 { "gthread" } else { "sync" };
-        let gunicorn = Gunicorn::of(&app_dir("operations"), "embedded:application")
-            .worker_class(class)
-            .workers(1)
-            .threads(threads)
-            .env("DATABASE_PATH", &path)
-            .start(scratch.path())?;
+        let gunicorn = application(&scratch, free_port()?, threads)?;
         let pid = gunicorn.pid().to_string();
         let mut all = vec!["--operations", "--pid", &pid];
         all.extend(options);
@@ -41,17 +63,13 @@ impl Embedded {
             watch: Watch::start(&agent)?,
             agent,
             gunicorn,
-            database: path.to_string_lossy().into_owned(),
-            _scratch: scratch,
+            scratch,
         })
     }
 
     /// The request as it was told, and what the application measured.
     fn ask(&self, way: &str, n: u64, key: &str) -> Result<(Finished, u64)> {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.gunicorn.port));
-        let target = format!("/sqlite/{way}?n={n}&secret={SECRET}");
-        let response = get_once(address, &target, key)?;
-        let took = String::from_utf8(response.body)?.parse()?;
+        let took = ask(self.gunicorn.port, way, n, key)?;
         Ok((self.watch.request(key)?, took))
     }
 }
@@ -61,9 +79,8 @@ impl Embedded {
     fn same(&self, way: &str, n: u64) -> Result<Finished> {
         let (finished, took) = self.ask(way, n, &format!("{way}-{n}"))?;
         assert_sound(&finished);
-        let [operation] = finished.operations.as_slice() else {
-            panic!("{way}: one shape was expected: {finished:#?}");
-        };
+        assert_eq!(finished.operations.len(), 1, "{way}: {finished:#?}");
+        let operation = &finished.operations[0];
         let told = (operation.count, operation.rows, operation.errors);
         assert_eq!(told, (n, n, 0), "{finished:#?}");
         assert!(operation.total_ns <= took, "{took} ns: {finished:#?}");
@@ -75,16 +92,12 @@ fn total(finished: &Finished) -> u64 {
     counts(finished, "sqlite").values().sum()
 }
 
+/// The one operation whose shape has this part.
 fn one<'a>(finished: &'a Finished, part: &str) -> &'a Operation {
-    let mut found = finished
-        .operations
-        .iter()
-        .filter(|o| o.shape.contains(part));
-    let first = found
-        .next()
-        .unwrap_or_else(|| panic!("{part}: {finished:#?}"));
-    assert_eq!(found.next(), None, "{finished:#?}");
-    first
+    let operations = finished.operations.iter();
+    let found: Vec<_> = operations.filter(|o| o.shape.contains(part)).collect();
+    assert_eq!(found.len(), 1, "{part}: {finished:#?}");
+    found[0]
 }
 
 /// Executions are as many as the application made, whether their statements are cached, prepared anew, or were
@@ -137,7 +150,7 @@ fn times_and_names() -> Result<()> {
             took.abs_diff(operation.total_ns) <= allowed,
             "{took} ns: {finished:#?}"
         );
-        named |= operation.peer == app.database;
+        named |= Path::new(&operation.peer) == app.scratch.path().join("app.db");
     }
     assert!(named, "{:#?}", app.watch.finished());
     Ok(())
@@ -212,8 +225,7 @@ fn threads() -> Result<()> {
     })
 }
 
-/// Without probes nothing is told of it, and no probe is on the library; with them it is, and after a kill
-/// none of them is left.
+/// Without probes nothing is told of it, and the library is as its file has it.
 #[test]
 fn only_where_wanted() -> Result<()> {
     let Some(live) = live("operations::sqlite::only_where_wanted")? else {
@@ -222,7 +234,154 @@ fn only_where_wanted() -> Result<()> {
     let app = Embedded::new(&live, 1, &["--no-library-probes"])?;
     let (finished, _) = app.ask("cached", 5, "unprobed")?;
     assert_eq!(total(&finished), 0, "{finished:#?}");
-    let log = app.agent.log();
-    assert!(!log.contains("are probed"), "{log}");
+    assert_eq!(breakpoints(app.worker()?)?, 0);
     Ok(())
+}
+
+impl Embedded {
+    fn worker(&self) -> Result<u32> {
+        let workers = self.gunicorn.worker_pids();
+        workers.first().copied().context("there is no worker")
+    }
+}
+
+/// Bytes of the library's code that differ from its file in a process.
+fn breakpoints(pid: u32) -> Result<usize> {
+    let memory = File::open(format!("/proc/{pid}/mem"))?;
+    let mut different = 0;
+    let mut mapped = 0;
+    for line in fs::read_to_string(format!("/proc/{pid}/maps"))?.lines() {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [range, permissions, offset, _, _, path] = fields.as_slice() else {
+            continue;
+        };
+        if *permissions != "r-xp" || !path.contains("libsqlite3") {
+            continue;
+        }
+        let (start, end) = range.split_once('-').context("no range")?;
+        let (start, end) = (
+            u64::from_str_radix(start, 16)?,
+            u64::from_str_radix(end, 16)?,
+        );
+        let mut code = vec![0; usize::try_from(end - start)?];
+        memory.read_exact_at(&mut code, start)?;
+        let mut file = vec![0; code.len()];
+        let read = File::open(path)?.read_at(&mut file, u64::from_str_radix(offset, 16)?)?;
+        mapped += read;
+        different += (0..read).filter(|at| code[*at] != file[*at]).count();
+    }
+    ensure!(mapped > 0, "process {pid} has no SQLite mapped");
+    Ok(different)
+}
+
+/// Probes are in the pages of the library while the agent runs, and are gone after it was killed; the
+/// application goes on.
+#[test]
+fn a_kill_leaves_no_breakpoint() -> Result<()> {
+    let Some(live) = live("operations::sqlite::a_kill_leaves_no_breakpoint")? else {
+        return Ok(());
+    };
+    let app = Embedded::new(&live, 1, &[])?;
+    app.ask("cached", 5, "probed")?;
+    let worker = app.worker()?;
+    assert!(breakpoints(worker)? > 0, "{}", app.agent.log());
+    let held = Held::of(app.agent.pid())?;
+    assert!(held.links.len() > 20, "{held:?}");
+    app.agent.kill()?;
+    let limit = Duration::from_secs(20);
+    wait_for(limit, "the pages to be as they were", || {
+        Ok((breakpoints(worker)? == 0).then_some(()))
+    })?;
+    wait_for(limit, "programs, maps and links to go", || {
+        Ok(held.still_loaded().is_empty().then_some(()))
+    })?;
+    ask(app.gunicorn.port, "cached", 5, "after")?;
+    assert_eq!(app.worker()?, worker, "the worker was replaced");
+    Ok(())
+}
+
+/// An application that starts after the agent is probed before it serves, and so is a worker that replaces
+/// another: what that one prepares while it loads the application is known.
+#[test]
+fn an_application_that_starts_later() -> Result<()> {
+    let Some(live) = live("operations::sqlite::an_application_that_starts_later")? else {
+        return Ok(());
+    };
+    let scratch = Scratch::new("later")?;
+    let port = free_port()?;
+    let agent = Agent::start(&live, &["--operations", "--port", &port.to_string()])?;
+    let watch = Watch::start(&agent)?;
+    let gunicorn = application(&scratch, port, 1)?;
+    let limit = Duration::from_secs(20);
+    wait_for(limit, "the library to be probed", || {
+        Ok(agent.log().contains("sqlite are probed").then_some(()))
+    })?;
+    ask(port, "cached", 37, "first")?;
+    let finished = watch.request("first")?;
+    assert_eq!(total(&finished), 37, "{finished:#?}");
+    let before = gunicorn.worker_pids();
+    for pid in &before {
+        ensure!(signal(*pid, libc::SIGKILL), "there is no worker {pid}");
+    }
+    wait_for(limit, "another worker", || {
+        let now = gunicorn.worker_pids();
+        Ok((!now.is_empty() && now.iter().all(|pid| !before.contains(pid))).then_some(()))
+    })?;
+    ask(port, "early", 5, "second")?;
+    let finished = watch.request("second")?;
+    let operation = one(&finished, "select ?, ? as early");
+    assert_eq!((operation.count, operation.rows), (5, 5), "{finished:#?}");
+    Ok(())
+}
+
+/// A recording has no literal of a statement, and its replay tells the same operations.
+#[test]
+fn recorded_and_replayed() -> Result<()> {
+    let Some(live) = live("operations::sqlite::recorded_and_replayed")? else {
+        return Ok(());
+    };
+    let scratch = Scratch::new("recorded")?;
+    let gunicorn = application(&scratch, free_port()?, 1)?;
+    let file = scratch.path().join("recording");
+    let mut command = Command::new(&live.binary);
+    command
+        .arg("record")
+        .arg(&file)
+        .args(["--json", "--operations", "--pid"]);
+    command.arg(gunicorn.pid().to_string());
+    let recorder = Watch::spawn(command)?;
+    let limit = Duration::from_secs(30);
+    wait_for(limit, "the recorder to start", || {
+        Ok(recorder.stderr().contains("recording to").then_some(()))
+    })
+    .with_context(|| recorder.stderr())?;
+    for way in ["cached", "fresh", "write", "errors", "open"] {
+        ask(gunicorn.port, way, 20, way)?;
+        let told = recorder.request(way)?;
+        assert!(total(&told) >= 1, "{told:#?}");
+    }
+    let told = operations(&recorder.interrupt(limit)?);
+    let mut command = Command::new(&live.binary);
+    command.arg("replay").arg(&file).arg("--json");
+    let again = operations(&Watch::spawn(command)?.finish(limit)?);
+    assert_eq!(told, again);
+    let bytes = fs::read(&file)?;
+    assert!(
+        find(&bytes, b"insert into item").is_some(),
+        "shapes are in the file"
+    );
+    assert!(
+        find(&bytes, SECRET.as_bytes()).is_none(),
+        "a secret is in the file"
+    );
+    Ok(())
+}
+
+fn operations(events: &[Event]) -> BTreeMap<String, Vec<Operation>> {
+    let finished = events
+        .iter()
+        .filter_map(|event| event.request_finished.as_ref());
+    finished
+        .map(|finished| (finished.x_request_id.clone(), finished.operations.clone()))
+        .collect()
 }
