@@ -6,7 +6,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
 use whyslow_abi::{
-    library::{Execution, LibraryCall, OPEN, PREPARE_FLAGS, STEP, WIDE},
+    library::{Execution, LibraryCall, OPEN, PREPARE_FLAGS, STEP},
     loss::LossReason,
     record::{
         EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind,
@@ -177,7 +177,7 @@ pub fn given(
     call: &LibraryCall,
     result: i32,
 ) {
-    let function = call.function & !WIDE;
+    let function = call.function;
     let opens = function == OPEN;
     if function == STEP || function == 0 {
         return;
@@ -219,12 +219,8 @@ pub fn given(
         };
         (*record).result = result;
         (*record).reserved = 0;
-        let len = if call.function & WIDE != 0 {
-            0
-        } else {
-            copy_text(&raw mut (*record).text, text)
-        };
-        let whole = call.function & WIDE == 0 && len < LIBRARY_TEXT as u32 - 1;
+        let len = copy_text(&raw mut (*record).text, text);
+        let whole = len < LIBRARY_TEXT as u32 - 1;
         let used = within(len, text, bytes, rest, opens);
         (*record).text_len = used;
         (*record).flags = flags | if whole || used < len { TEXT_WHOLE } else { 0 };

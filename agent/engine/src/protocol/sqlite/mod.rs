@@ -8,7 +8,7 @@ use super::sql::{self, Dialect};
 
 /// Name on the wire; also the peer where the database is not known.
 pub(crate) const NAME: &str = "sqlite";
-/// Shape of a statement that was prepared before the library was probed, or as UTF-16.
+/// Shape of a statement that was prepared before the library was probed, or as UTF-16, which is not read.
 pub(crate) const UNKNOWN: &str = "unknown (prepared earlier)";
 
 /// Shape of the statement that `text` holds. `whole`: nothing of it is missing.

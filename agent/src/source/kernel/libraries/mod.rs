@@ -226,6 +226,7 @@ impl Libraries {
             self.files.remove(id);
         }
         // The kernel waits for each until no thread is within it: that is not for the engine's thread.
+        // The kernel waits some 0.1 s for each until no thread is within it: not on the engine's thread.
         let detach = thread::Builder::new()
             .name("whyslow-detach".to_owned())
             .spawn(move || drop(left));
@@ -277,8 +278,6 @@ fn attach(
             links.push(program.take_link(link)?);
         }
     }
-    // What is dropped first is detached first: the calls.
-    links.reverse();
     Ok(links)
 }
 
