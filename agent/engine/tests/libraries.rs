@@ -1,6 +1,11 @@
 //! Statements that a library executes within the process, and plain text of encrypted connections: from the
 //! kernel side's records to the operations of a request.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code outside of a #[test] function"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
