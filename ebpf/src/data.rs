@@ -68,7 +68,7 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
         return;
     }
     let peer = probe::<u64>(exchange.inode, OFF_INODE_INO.load());
-    if slot.flags & ENCRYPTS != 0 && tls::crossed(slot, exchange, peer) {
+    if slot.flags & ENCRYPTS != 0 && tls::crossed(slot, exchange, peer) != 0 {
         return;
     }
     // SAFETY: only whether it is there matters.

@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use whyslow_abi::{
-    library::{Library, LibraryCall, LibraryObject},
+    library::{Library, LibraryCall, LibraryCalls, LibraryObject},
     thread::ThreadSlot,
 };
 
@@ -79,12 +79,17 @@ impl Caller {
     }
 }
 
+/// What is kept of the libraries that a thread with that slot calls.
+#[inline(always)]
+pub fn calls_at(index: u32) -> Option<&'static mut LibraryCalls> {
+    // SAFETY: array values live as long as the map; a thread writes its own only.
+    unsafe { LIBRARY_CALLS.get_ptr_mut(index)?.as_mut() }
+}
+
 /// A call of a thread with that slot.
 #[inline(always)]
-pub fn call_at(index: u32, library: Library) -> Option<&'static mut LibraryCall> {
-    let calls = LIBRARY_CALLS.get_ptr_mut(index)?;
-    // SAFETY: array values live as long as the map; a thread writes its own only.
-    unsafe { calls.cast::<LibraryCall>().add(library as usize).as_mut() }
+fn call_at(index: u32, library: Library) -> Option<&'static mut LibraryCall> {
+    calls_at(index)?.calls.get_mut(library as usize)
 }
 
 /// Now, monotonic.

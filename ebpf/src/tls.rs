@@ -8,39 +8,45 @@
 
 use whyslow_abi::{
     library::{
-        EncryptedPeer, Library, LibraryCall, PLAIN_TEXT_OF, TLS_READ_EX, TLS_WRITE, TLS_WRITE_EX,
+        EncryptedPeer, Library, LibraryCall, LibraryCalls, LibraryObject, PLAIN_TEXT_OF,
+        TLS_READ_EX, TLS_WRITE, TLS_WRITE_EX,
     },
     record::{
         DATA_FRONT, DATA_PIECES, DATA_PLAIN, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataRecord,
         RecordKind,
     },
     thread::{ENCRYPTS, ThreadSlot},
-    wait::WAIT_NAME,
 };
 
 use crate::{
     data::{Exchange, fill_server},
     emit::{self, SUBMIT},
     kernel,
-    library::{Caller, call_at, clock},
+    library::{Caller, calls_at, clock},
     maps::{ENCRYPTED, UNINTERESTING},
     payload::{copy_user, read_user},
     thread,
 };
 
-/// A transfer with the server `peer` by a thread that says it encrypts; whether the bytes are cipher text.
-/// Remembers whose.
-#[inline(always)]
-pub fn crossed(slot: &mut ThreadSlot, exchange: &Exchange, peer: u64) -> bool {
-    let Some(mark) = thread::mark_of(slot.tid) else {
-        return false;
-    };
-    let Some(call) = mark
-        .slot()
-        .and_then(|index| call_at(index, Library::OpenSsl))
+/// A transfer with the server `peer` by a thread that says it encrypts; 1: the bytes are cipher text.
+/// Remembers whose. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn crossed(slot: *mut ThreadSlot, exchange: *const Exchange, peer: u64) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let (Some(slot), Some(exchange)) = (unsafe { slot.as_mut() }, unsafe { exchange.as_ref() })
     else {
-        return false;
+        return 0;
     };
+    i32::from(remember(slot, exchange, peer).is_some())
+}
+
+/// `None`: the bytes are no cipher text.
+#[inline(always)]
+fn remember(slot: &mut ThreadSlot, exchange: &Exchange, peer: u64) -> Option<()> {
+    let mark = thread::mark_of(slot.tid)?;
+    let LibraryCalls { calls, peer: found } = calls_at(mark.slot()?)?;
+    let call = &calls[Library::OpenSsl as usize];
     if call.stack == 0
         || call.connection != slot.connection
         || call.request != slot.request
@@ -48,27 +54,19 @@ pub fn crossed(slot: &mut ThreadSlot, exchange: &Exchange, peer: u64) -> bool {
     {
         // Its return was not seen.
         slot.flags &= !ENCRYPTS;
-        return false;
+        return None;
     }
-    let caller = Caller {
-        tgid: slot.tgid,
-        tid: slot.tid,
-        mark,
+    let key = LibraryObject {
+        tgid: u64::from(slot.tgid),
+        address: call.arguments[0],
     };
-    let key = caller.object(call.arguments[0]);
     // SAFETY: a live map value.
     if unsafe { ENCRYPTED.get(key) }.is_some_and(|known| known.peer == peer) {
-        return true;
+        return Some(());
     }
-    let mut found = EncryptedPeer {
-        peer,
-        family: exchange.family as u16,
-        port_be: 0,
-        reserved: 0,
-        address: [0; 16],
-        name: [0; WAIT_NAME],
-    };
-    // SAFETY: parts of a live local.
+    found.peer = peer;
+    found.family = exchange.family as u16;
+    // SAFETY: parts of a live map value.
     unsafe {
         fill_server(
             &raw mut found.port_be,
@@ -78,8 +76,8 @@ pub fn crossed(slot: &mut ThreadSlot, exchange: &Exchange, peer: u64) -> bool {
         );
     }
     // Without room for it, the plain text of this call is not told.
-    let _ = ENCRYPTED.insert(key, found, 0);
-    true
+    let _ = ENCRYPTED.insert(key, &*found, 0);
+    Some(())
 }
 
 /// Plain text that a call has moved.

@@ -97,9 +97,6 @@ pub struct LibraryCall {
 // SAFETY: integers only.
 unsafe impl Plain for LibraryCall {}
 
-/// Value of `LIBRARY_CALLS`: calls under way on the thread with that slot, by [`Library`].
-pub type LibraryCalls = [LibraryCall; Library::COUNT];
-
 /// Key of a map: an object of a library in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -156,6 +153,19 @@ pub struct EncryptedPeer {
 
 // SAFETY: integers only, padding explicit.
 unsafe impl Plain for EncryptedPeer {}
+
+/// Value of `LIBRARY_CALLS`, of the thread with that slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LibraryCalls {
+    /// Calls under way, by [`Library`].
+    pub calls: [LibraryCall; Library::COUNT],
+    /// Where a value of `ENCRYPTED` is made: the stack is too small for that.
+    pub peer: EncryptedPeer,
+}
+
+// SAFETY: integers only.
+unsafe impl Plain for LibraryCalls {}
 
 const _: () = assert!(size_of::<LibraryCall>() == 88);
 const _: () = assert!(size_of::<Execution>() == 48);
