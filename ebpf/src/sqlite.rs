@@ -6,7 +6,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
 use whyslow_abi::{
-    library::{Execution, LibraryCall, OPEN, PREPARE_FLAGS, STEP},
+    library::{Execution, LibraryCall, OPEN, PREPARE, PREPARE_FLAGS, STEP},
     loss::LossReason,
     record::{
         EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind,
@@ -53,29 +53,12 @@ pub fn stepped(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, result
         return;
     }
     let now = clock();
-    let ns = now.wrapping_sub(call.begin_ns);
     let statement = call.arguments[0];
     let key = caller.object(statement);
-    let mut execution = Execution {
-        begin_ns: call.begin_ns,
-        total_ns: ns,
-        first_row_ns: 0,
-        rows: 0,
-        connection: call.connection,
-        request: call.request,
-        reserved: 0,
-    };
     // SAFETY: a live map value. A statement is used by one thread at a time.
     let known = unsafe { EXECUTIONS.get_ptr_mut(key).and_then(|known| known.as_mut()) };
-    // One that a request before has left open begins anew.
-    let goes_on = match &known {
-        Some(known) if known.request == call.request && known.connection == call.connection => {
-            execution = **known;
-            execution.total_ns = execution.total_ns.wrapping_add(ns);
-            true
-        }
-        _ => false,
-    };
+    let before = known.as_deref();
+    let (mut execution, goes_on) = so_far(before, call, now.wrapping_sub(call.begin_ns));
     if result != ROW {
         let code = if result == DONE { 0 } else { result };
         ship(slot, &execution, statement, (code, 0), now);
@@ -97,6 +80,30 @@ pub fn stepped(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, result
             let _ = EXECUTIONS.insert(key, execution, 0);
         }
     }
+}
+
+/// An execution with one more step, of `ns`; whether it is one that was known. One that a request before has
+/// left open begins anew.
+#[inline(always)]
+fn so_far(known: Option<&Execution>, call: &LibraryCall, ns: u64) -> (Execution, bool) {
+    if let Some(known) = known
+        && known.request == call.request
+        && known.connection == call.connection
+    {
+        let mut execution = *known;
+        execution.total_ns = execution.total_ns.wrapping_add(ns);
+        return (execution, true);
+    }
+    let execution = Execution {
+        begin_ns: call.begin_ns,
+        total_ns: ns,
+        first_row_ns: 0,
+        rows: 0,
+        connection: call.connection,
+        request: call.request,
+        reserved: 0,
+    };
+    (execution, false)
 }
 
 /// A statement was reset or finalized.
@@ -169,6 +176,55 @@ fn spend(slot: &mut ThreadSlot, connection: u64, request: u32) -> u32 {
     }
 }
 
+/// What came of a text.
+struct Given {
+    kind: LibraryTextKind,
+    /// 0: nothing, it failed.
+    object: u64,
+    database: u64,
+    text: u64,
+    /// Bytes of it as the caller says; negative: up to its NUL.
+    bytes: i32,
+    /// Where the address of what follows the statement is; 0: nowhere.
+    rest: u64,
+}
+
+/// `None`: nothing to tell of.
+#[inline(always)]
+fn outcome(call: &LibraryCall, result: i32) -> Option<Given> {
+    let [first, second, third, fourth, fifth, sixth] = call.arguments;
+    if call.function == OPEN {
+        let object = read_user::<u64>(second)?;
+        return (result == 0).then_some(Given {
+            kind: LibraryTextKind::Opened,
+            object,
+            database: 0,
+            text: first,
+            bytes: -1,
+            rest: 0,
+        });
+    }
+    let (place, rest) = match call.function {
+        PREPARE => (fourth, fifth),
+        PREPARE_FLAGS => (fifth, sixth),
+        _ => return None,
+    };
+    let object = if result == 0 {
+        read_user::<u64>(place)?
+    } else {
+        0
+    };
+    // An empty text makes no statement, and is no error.
+    (object != 0 || result != 0).then_some(Given {
+        kind: LibraryTextKind::Prepared,
+        object,
+        database: first,
+        text: second,
+        bytes: third as i32,
+        rest,
+    })
+}
+
 /// A function that was given a text has returned.
 #[inline(always)]
 pub fn given(
@@ -177,27 +233,9 @@ pub fn given(
     call: &LibraryCall,
     result: i32,
 ) {
-    let function = call.function;
-    let opens = function == OPEN;
-    if function == STEP || function == 0 {
+    let Some(given) = outcome(call, result) else {
         return;
-    }
-    let [database, text, bytes, third, fourth, fifth] = call.arguments;
-    let (text, place, rest) = if opens {
-        (database, text, 0)
-    } else if function == PREPARE_FLAGS {
-        (text, fourth, fifth)
-    } else {
-        (text, third, fourth)
     };
-    let object = match read_user::<u64>(place) {
-        Some(object) if result == 0 || opens => object,
-        _ => 0,
-    };
-    // An empty text makes no statement, and is no error.
-    if object == 0 && result == 0 || opens && result != 0 {
-        return;
-    }
     let now = clock();
     let (header, flags) = front(caller, slot, call, now);
     let Some(mut entry) = emit::reserve::<LibraryTextRecord>() else {
@@ -207,23 +245,19 @@ pub fn given(
     // SAFETY: the entry is room for one record.
     unsafe {
         (*record).header = header;
-        (*record).object = object;
-        (*record).database = if opens { 0 } else { database };
+        (*record).object = given.object;
+        (*record).database = given.database;
         (*record).connection = call.connection;
         (*record).request = call.request;
         (*record).ns = now.wrapping_sub(call.begin_ns);
-        (*record).kind = if opens {
-            LibraryTextKind::Opened as u32
-        } else {
-            LibraryTextKind::Prepared as u32
-        };
+        (*record).kind = given.kind as u32;
         (*record).result = result;
         (*record).reserved = 0;
-        let len = copy_text(&raw mut (*record).text, text);
-        let whole = len < LIBRARY_TEXT as u32 - 1;
-        let used = within(len, text, bytes, rest, opens);
+        let len = copy_text(&raw mut (*record).text, given.text);
+        let used = within(len, &given);
+        let whole = len < LIBRARY_TEXT as u32 - 1 || used < len;
         (*record).text_len = used;
-        (*record).flags = flags | if whole || used < len { TEXT_WHOLE } else { 0 };
+        (*record).flags = flags | if whole { TEXT_WHOLE } else { 0 };
     }
     entry.submit(SUBMIT);
 }
@@ -258,21 +292,17 @@ fn front(
 
 /// Bytes of a text of `len` that are of the statement: it may be followed by others.
 #[inline(always)]
-fn within(len: u32, text: u64, bytes: u64, rest: u64, opens: bool) -> u32 {
-    if opens {
-        return len;
-    }
+fn within(len: u32, given: &Given) -> u32 {
     let mut used = u64::from(len);
-    let given = bytes as u32 as i32;
-    if given >= 0 && (given as u64) < used {
-        used = given as u64;
+    if given.bytes >= 0 && (given.bytes as u64) < used {
+        used = given.bytes as u64;
     }
-    if rest != 0
-        && let Some(next) = read_user::<u64>(rest)
-        && next > text
-        && next - text < used
+    if given.rest != 0
+        && let Some(next) = read_user::<u64>(given.rest)
+        && next > given.text
+        && next - given.text < used
     {
-        used = next - text;
+        used = next - given.text;
     }
     used as u32
 }

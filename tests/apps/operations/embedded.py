@@ -102,6 +102,7 @@ def application(environ, start_response):
     way = WAYS.get(environ["PATH_INFO"].removeprefix("/sqlite/"))
     took = 0
     if way is not None:
+        database()
         start = time.perf_counter_ns()
         way(int(query["n"][0]), query["secret"][0])
         took = time.perf_counter_ns() - start

@@ -142,14 +142,14 @@ fn times_and_names() -> Result<()> {
         assert_sound(&finished);
         let operation = one(&finished, "with recursive");
         let allowed = (took / 50).max(1_000_000);
+        // The application's clock runs on while its thread waits for a CPU or the GIL behind the library.
+        let waited = finished.account("run_queue") + finished.account("lock.futex");
         assert!(
             took > 20_000_000,
             "the statement is too fast for this test: {took} ns"
         );
-        assert!(
-            took.abs_diff(operation.total_ns) <= allowed,
-            "{took} ns: {finished:#?}"
-        );
+        let within = operation.total_ns..=operation.total_ns + allowed + waited;
+        assert!(within.contains(&took), "{took} ns: {finished:#?}");
         named |= Path::new(&operation.peer) == app.scratch.path().join("app.db");
     }
     assert!(named, "{:#?}", app.watch.finished());
