@@ -281,9 +281,9 @@ impl SimWorker {
         record.head.flags = flags;
         record.head.len = u32::try_from(bytes.len()).unwrap();
         record.head.front_len = record.head.len;
-        record.family = u16::try_from(libc::AF_INET).unwrap();
-        record.port_be = 6379_u16.to_be();
-        record.address[..4].copy_from_slice(&[127, 0, 0, 1]);
+        record.server.family = u16::try_from(libc::AF_INET).unwrap();
+        record.server.port_be = 6379_u16.to_be();
+        record.server.address[..4].copy_from_slice(&[127, 0, 0, 1]);
         record.front[..bytes.len()].copy_from_slice(bytes);
         Input::Record(plain_bytes(&record).to_vec())
     }

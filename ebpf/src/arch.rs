@@ -8,7 +8,7 @@ pub struct SyscallRegisters(pub *const pt_regs);
 
 #[cfg(bpf_target_arch = "x86_64")]
 mod imp {
-    use super::SyscallRegisters;
+    use super::{SyscallRegisters, pt_regs};
     pub use whyslow_abi::syscall::X86_64 as SYSCALLS;
 
     /// Number of `listen`.
@@ -30,6 +30,16 @@ mod imp {
     #[inline(always)]
     pub fn opens(number: i32) -> bool {
         number == 2 || number == 85 || number == 257 || number == 437
+    }
+
+    /// What a function takes off the stack when it returns.
+    pub const RETURN_ADDRESS: u64 = 8;
+
+    /// The stack pointer.
+    #[inline(always)]
+    pub fn stack_pointer(registers: *const pt_regs) -> u64 {
+        // SAFETY: a pointer from the kernel that the verifier tracks.
+        unsafe { (*registers).rsp }
     }
 
     impl SyscallRegisters {
@@ -79,7 +89,7 @@ mod imp {
 
 #[cfg(bpf_target_arch = "aarch64")]
 mod imp {
-    use super::SyscallRegisters;
+    use super::{SyscallRegisters, pt_regs};
     pub use whyslow_abi::syscall::AARCH64 as SYSCALLS;
 
     /// Number of `listen`.
@@ -108,6 +118,16 @@ mod imp {
     const SYSCALLNO: usize = 35 * 8;
     /// Offset of `orig_x0`: `x0` holds the result at exit.
     const ORIG_X0: usize = 34 * 8;
+
+    /// What a function takes off the stack when it returns: it was in a register.
+    pub const RETURN_ADDRESS: u64 = 0;
+
+    /// The stack pointer.
+    #[inline(always)]
+    pub fn stack_pointer(registers: *const pt_regs) -> u64 {
+        // SAFETY: a pointer from the kernel that the verifier tracks.
+        unsafe { (*registers).sp }
+    }
 
     impl SyscallRegisters {
         #[inline(always)]

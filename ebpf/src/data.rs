@@ -5,9 +5,10 @@ use whyslow_abi::{
     connection::{SERVER_GAP, SERVER_IGNORED},
     record::{
         DATA_ANSWERED, DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL,
-        DATA_WRITTEN, DataHead, DataRecord, RecordKind, ShortDataRecord,
+        DATA_WRITTEN, DataHead, DataRecord, RecordKind, ServerAddress, ShortDataRecord,
     },
-    thread::{ANSWERED, ASKED, ThreadSlot},
+    thread::{ANSWERED, ASKED, ENCRYPTS, ThreadSlot},
+    wait::WAIT_NAME,
 };
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     maps::SERVERS,
     names,
     payload::copy_user,
+    tls,
 };
 
 /// One transfer with a server, by the current thread.
@@ -72,7 +74,10 @@ pub extern "C" fn exchange_data(slot: *mut ThreadSlot, exchange: *const Exchange
 #[inline(always)]
 fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
     let peer = probe::<u64>(exchange.inode, OFF_INODE_INO.load());
-    let Some(state) = server(peer) else {
+    if slot.flags & ENCRYPTS != 0 && tls::crossed(slot, exchange, peer) != 0 {
+        return;
+    }
+    let Some(state) = server_state(peer) else {
         return;
     };
     if *state & SERVER_IGNORED != 0 {
@@ -111,7 +116,7 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
 
 /// What is known of the connection. One that is new may have been spoken on before it was watched.
 #[inline(always)]
-fn server(peer: u64) -> Option<&'static mut u32> {
+pub fn server_state(peer: u64) -> Option<&'static mut u32> {
     if SERVERS.get_ptr_mut(peer).is_none() {
         let _ = SERVERS.insert(peer, SERVER_GAP, 0);
     }
@@ -157,6 +162,12 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     slot.data_budget = slot.data_budget.wrapping_sub(1);
     let gap = piece.gap;
     let sequence = emit::next_sequence(slot);
+    let moved = Moved {
+        peer: piece.peer,
+        len: piece.stands_for,
+        writes: exchange.writes != 0,
+        now: exchange.now,
+    };
     if gap == 0 && piece.stands_for <= DATA_SHORT as u64 && piece.captured >= piece.stands_for {
         let Some(mut entry) = emit::reserve::<ShortDataRecord>() else {
             return false;
@@ -164,13 +175,7 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
         let record = entry.as_mut_ptr();
         // SAFETY: the entry is room for one record.
         unsafe {
-            fill_head(
-                &raw mut (*record).head,
-                slot,
-                exchange,
-                piece,
-                (sequence, 0),
-            );
+            fill_head(&raw mut (*record).head, slot, &moved, (sequence, 0));
             (*record).head.header.kind = RecordKind::ShortData as u32;
             let start = exchange.start + piece.at;
             (*record).head.front_len = copy_user(&raw mut (*record).front, start, piece.stands_for);
@@ -186,18 +191,13 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     // SAFETY: the entry is room for one record.
     unsafe {
         let flags = if gap == 0 { 0 } else { DATA_GAP };
-        fill_head(
-            &raw mut (*record).head,
-            slot,
-            exchange,
-            piece,
-            (sequence, flags),
-        );
-        fill_server(record, exchange);
+        fill_head(&raw mut (*record).head, slot, &moved, (sequence, flags));
+        fill_server(&raw mut (*record).server, exchange);
         let start = exchange.start + piece.at;
         let front_len = copy_user(&raw mut (*record).front, start, piece.captured);
         (*record).head.front_len = front_len;
         (*record).tail_len = 0;
+        (*record).reserved = 0;
         let stands_for = piece.stands_for;
         if exchange.end != 0 && stands_for > u64::from(front_len) && stands_for >= DATA_TAIL as u64
         {
@@ -210,24 +210,31 @@ fn ship(slot: &mut ThreadSlot, exchange: &Exchange, piece: &Piece) -> bool {
     true
 }
 
+/// What a record of data tells in its head.
+pub struct Moved {
+    /// Inode number of the connection.
+    pub peer: u64,
+    /// Bytes that the record stands for.
+    pub len: u64,
+    /// The thread wrote.
+    pub writes: bool,
+    /// Return of the call.
+    pub now: u64,
+}
+
 /// `(sequence, flags)`: number of the record, bits beside those that are known here.
 ///
 /// # Safety
 /// `head` must be room for a head.
 #[inline(always)]
-unsafe fn fill_head(
+pub unsafe fn fill_head(
     head: *mut DataHead,
     slot: &ThreadSlot,
-    exchange: &Exchange,
-    piece: &Piece,
+    moved: &Moved,
     (sequence, flags): (u32, u32),
 ) {
     let spent = if slot.data_budget == 0 { DATA_SPENT } else { 0 };
-    let written = if exchange.writes == 0 {
-        0
-    } else {
-        DATA_WRITTEN
-    };
+    let written = if moved.writes { DATA_WRITTEN } else { 0 };
     let answered = if slot.flags & ANSWERED == 0 {
         0
     } else {
@@ -236,38 +243,37 @@ unsafe fn fill_head(
     // SAFETY: by the contract.
     unsafe {
         let header = &raw mut (*head).header;
-        emit::fill_header(header, RecordKind::Data, slot, sequence, exchange.now);
-        (*head).peer = piece.peer;
+        emit::fill_header(header, RecordKind::Data, slot, sequence, moved.now);
+        (*head).peer = moved.peer;
         (*head).connection = slot.connection;
         (*head).request = slot.request;
         (*head).flags = flags | spent | written | answered;
-        (*head).len = piece.stands_for as u32;
+        (*head).len = moved.len as u32;
     }
 }
 
-// Both are written by the word.
-const _: () = assert!(core::mem::offset_of!(DataRecord, address).is_multiple_of(8));
-const _: () = assert!(core::mem::offset_of!(DataRecord, name).is_multiple_of(8));
-
+/// The server at the other end.
+///
 /// # Safety
-/// `record` must be room for a record.
+/// `server` must be writable.
 #[inline(always)]
-unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
+pub unsafe fn fill_server(server: *mut ServerAddress, exchange: &Exchange) {
     let (family, sock) = (exchange.family as u16, exchange.sock);
     // SAFETY: by the contract.
     unsafe {
-        (*record).family = family;
-        (*record).port_be = 0;
-        let address = (&raw mut (*record).address).cast::<u64>();
+        (*server).family = family;
+        (*server).port_be = 0;
+        (*server).reserved = 0;
+        let address = (&raw mut (*server).address).cast::<u64>();
         zero_words::<2>(address);
         match family {
             AF_INET => {
-                (*record).port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
+                (*server).port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
                 let word = probe::<u32>(sock, OFF_SK_DADDR.load());
                 core::ptr::write_unaligned(address, u64::from(word));
             }
             AF_INET6 => {
-                (*record).port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
+                (*server).port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
                 let high = probe::<u64>(sock, OFF_SK_V6_DADDR.load());
                 let low = probe::<u64>(sock, OFF_SK_V6_DADDR.load() + 8);
                 core::ptr::write_unaligned(address, high);
@@ -275,19 +281,17 @@ unsafe fn fill_server(record: *mut DataRecord, exchange: &Exchange) {
             }
             _ => {}
         }
-        if (*record).port_be == 0 && exchange.to != 0 {
-            names::fill_named(record, exchange.to);
+        if (*server).port_be == 0 && exchange.to != 0 {
+            names::fill_named(server, exchange.to);
         }
         if family == AF_UNIX {
-            zero_words::<{ whyslow_abi::wait::WAIT_NAME / 8 }>((&raw mut (*record).name).cast());
-            let server = probe::<u64>(sock, OFF_UNIX_PEER.load());
-            let bound = probe::<u64>(server, OFF_UNIX_ADDR.load());
+            zero_words::<{ WAIT_NAME / 8 }>((&raw mut (*server).name).cast());
+            let other = probe::<u64>(sock, OFF_UNIX_PEER.load());
+            let bound = probe::<u64>(other, OFF_UNIX_ADDR.load());
             if bound != 0 {
                 // `sun_path` lies two bytes into the name.
-                copy_name(
-                    &raw mut (*record).name,
-                    bound + OFF_UNIX_ADDRESS_NAME.load() + 2,
-                );
+                let path = bound + OFF_UNIX_ADDRESS_NAME.load() + 2;
+                copy_name(&raw mut (*server).name, path);
             }
         }
     }

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use whyslow_abi::{
     connection::{ConnectionState, SocketPlace},
+    library::{EncryptedPeer, Execution, LibraryCall, LibraryCalls, LibraryObject},
     loss::LossReason,
     settings::{
         self, DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, MARKS_PER_ENTRY,
@@ -77,6 +78,23 @@ pub static ZERO_CONNECTION: Array<ConnectionState, 1> = Array::new();
 /// See `ZERO_CONNECTION`.
 #[btf_map]
 pub static ZERO_THREAD: Array<ThreadSlot, 1> = Array::new();
+
+/// Calls of library functions under way, by number of the thread's slot. As this and the next three, of
+/// one entry unless libraries are probed; the loader sets the length.
+#[btf_map]
+pub static LIBRARY_CALLS: Array<LibraryCalls, 1> = Array::new();
+
+/// The same for threads that are not watched yet, by thread id.
+#[btf_map]
+pub static EARLY_CALLS: LruHashMap<u32, LibraryCall, 1> = LruHashMap::new();
+
+/// Statements of SQLite that have begun and not ended.
+#[btf_map]
+pub static EXECUTIONS: LruHashMap<LibraryObject, Execution, 1> = LruHashMap::new();
+
+/// Connections by the `SSL *` that encrypts them.
+#[btf_map]
+pub static ENCRYPTED: LruHashMap<LibraryObject, EncryptedPeer, 1> = LruHashMap::new();
 
 /// A task storage map. The layout is what a BTF map definition looks like to a loader.
 #[repr(C)]

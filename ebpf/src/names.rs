@@ -4,7 +4,7 @@
 //! is known by the address that the thread last sent to on it. Looked at when a thread has waited, and when
 //! it sends to an address; never else.
 
-use whyslow_abi::{record::DataRecord, thread::ThreadSlot};
+use whyslow_abi::{record::ServerAddress, thread::ThreadSlot};
 
 use crate::{
     descriptor::{AF_INET, AF_INET6, AF_UNIX, Descriptor},
@@ -89,13 +89,13 @@ pub fn note(slot: &mut ThreadSlot, walked: &Descriptor, to: u64) {
 /// The server of a socket without a peer is whom the call names, at `to` (`struct sockaddr`).
 ///
 /// # Safety
-/// `record` must be room for a record, of which family and address are set.
+/// `server` must be writable, and its family and address set.
 #[inline(always)]
-pub unsafe fn fill_named(record: *mut DataRecord, to: u64) {
+pub unsafe fn fill_named(server: *mut ServerAddress, to: u64) {
     // SAFETY: by the contract.
     unsafe {
-        let address = (&raw mut (*record).address).cast::<u64>();
-        match (*record).family {
+        let address = (&raw mut (*server).address).cast::<u64>();
+        match (*server).family {
             AF_INET => {
                 let word = read_user_or_zero::<u32>(to + 4);
                 core::ptr::write_unaligned(address, u64::from(word));
@@ -107,6 +107,6 @@ pub unsafe fn fill_named(record: *mut DataRecord, to: u64) {
             }
             _ => return,
         }
-        (*record).port_be = read_user_or_zero::<u16>(to + 2);
+        (*server).port_be = read_user_or_zero::<u16>(to + 2);
     }
 }

@@ -69,6 +69,14 @@ pub fn mark(task: *const Task) -> Option<Mark> {
     (mark != MARK_NONE).then_some(Mark(mark))
 }
 
+/// The mark of the thread with that id; `None`: nothing is done with it.
+#[inline(always)]
+pub fn mark_of(tid: u32) -> Option<Mark> {
+    // SAFETY: as in `mark`.
+    let mark = unsafe { *place_of(tid)? };
+    (mark != MARK_NONE).then_some(Mark(mark))
+}
+
 #[inline(always)]
 fn place_of_mark(task: *const Task) -> Option<*mut u16> {
     place_of(kernel::pid(task))

@@ -65,13 +65,18 @@ pub enum Command {
     },
     /// Nothing that is understood is spoken on a connection to a server: its bytes need not be copied.
     IgnoreServer {
-        /// Inode number of the socket.
+        /// Inode number of the socket; with `whyslow_abi::library::PLAIN_TEXT_OF`, of what is encrypted there.
         id: u64,
     },
     /// Nothing is known of a connection to a server any more: its next bytes are to be told as its first.
     ForgetServer {
-        /// Inode number of the socket.
+        /// As in `IgnoreServer`.
         id: u64,
+    },
+    /// A process encrypts what it says to a server: it may have mapped a library that can be probed.
+    LookForLibraries {
+        /// Process id.
+        pid: u32,
     },
     /// A process called `listen`: decide by the user's rules whether it is to be watched.
     Judge {

@@ -9,6 +9,7 @@ mod data;
 mod end;
 mod finish;
 mod head;
+mod library;
 mod lifecycle;
 mod tables;
 mod tick;
@@ -28,6 +29,7 @@ use crate::{
     timeline::{
         ThreadKey,
         connections::Connections,
+        libraries::Libraries,
         polls::Polls,
         processes::Processes,
         servers::Servers,
@@ -102,6 +104,7 @@ pub struct Engine {
     processes: Processes,
     connections: Connections,
     servers: Servers,
+    libraries: Libraries,
     signals: Signals,
     routes: Routes,
     shapes: Shapes,
@@ -142,6 +145,7 @@ impl Engine {
             threads: Threads::default(),
             processes: Processes::default(),
             connections: Connections::default(),
+            libraries: Libraries::default(),
             signals: Signals::default(),
             polls: Polls::default(),
             held: Vec::new(),
@@ -212,6 +216,8 @@ impl Engine {
                 self.got_data = true;
                 self.data(data, findings, out);
             }
+            Record::LibraryText(text) => self.library_text(text),
+            Record::Executed(executed) => self.executed(executed),
         }
     }
 

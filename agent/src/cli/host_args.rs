@@ -107,6 +107,9 @@ pub(super) struct HostArgs {
     /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent
     #[arg(long, help_heading = "Requests")]
     show_literals: bool,
+    /// With --operations, do not probe SQLite and OpenSSL in the processes: no breakpoint in any of their pages
+    #[arg(long, help_heading = "Requests")]
+    no_library_probes: bool,
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
     wait_floor: Option<String>,
@@ -197,6 +200,7 @@ impl HostArgs {
             )?,
             wait_floor_ns,
             operations: self.operations || config.operations.unwrap_or(defaults.operations),
+            library_probes: !self.no_library_probes && !config.no_library_probes.unwrap_or(false),
         })
     }
 

@@ -139,6 +139,16 @@ pub struct KernelOptions {
     pub wait_floor_ns: u64,
     /// What requests ask of servers is read.
     pub operations: bool,
+    /// For that, functions of libraries that processes have mapped are probed.
+    pub library_probes: bool,
+}
+
+impl KernelOptions {
+    /// Whether functions of libraries are probed.
+    #[must_use]
+    pub fn probes_libraries(&self) -> bool {
+        self.operations && self.library_probes
+    }
 }
 
 impl Default for KernelOptions {
@@ -150,6 +160,7 @@ impl Default for KernelOptions {
             max_connections: DEFAULT_CONNECTIONS,
             wait_floor_ns: 1_000_000,
             operations: false,
+            library_probes: true,
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The probes: one row each. `whyslow doctor`, the loader and the tests derive from it.
 
+use crate::library::{
+    Function, Library, SQLITE_ENDS, SQLITE_STEP, SQLITE_TEXTS, TLS_CALLS, TLS_FREE,
+};
+
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -7,6 +11,23 @@ pub enum Hook {
     Tracepoint(&'static str),
     /// Task iterator, run on demand.
     TaskIterator,
+    /// Begin of these functions of a library, while a watched process has it mapped.
+    Call(Library, &'static [Function]),
+    /// Their return.
+    Return(Library, &'static [Function]),
+}
+
+impl Hook {
+    /// The functions of a library that it is attached to, on demand.
+    #[must_use]
+    pub const fn library(&self) -> Option<(Library, &'static [Function])> {
+        match *self {
+            Self::Call(library, functions) | Self::Return(library, functions) => {
+                Some((library, functions))
+            }
+            Self::Tracepoint(_) | Self::TaskIterator => None,
+        }
+    }
 }
 
 /// Which object a program lies in. Each object loads alone, so that one kernel's refusal costs
@@ -105,5 +126,61 @@ pub const PROBES: &[Probe] = &[
         object: ObjectFile::Calibrate,
         feature: "descriptors",
         purpose: "tells eventfd, epoll, timerfd and pidfd apart",
+    },
+    Probe {
+        name: "sqlite_text_return",
+        hook: Hook::Return(Library::Sqlite, SQLITE_TEXTS),
+        object: ObjectFile::Core,
+        feature: "sqlite",
+        purpose: "learns the texts of SQLite's statements",
+    },
+    Probe {
+        name: "sqlite_text_call",
+        hook: Hook::Call(Library::Sqlite, SQLITE_TEXTS),
+        object: ObjectFile::Core,
+        feature: "sqlite",
+        purpose: "learns the texts of SQLite's statements",
+    },
+    Probe {
+        name: "sqlite_step_return",
+        hook: Hook::Return(Library::Sqlite, SQLITE_STEP),
+        object: ObjectFile::Core,
+        feature: "sqlite",
+        purpose: "measures SQLite's statements",
+    },
+    Probe {
+        name: "sqlite_step_call",
+        hook: Hook::Call(Library::Sqlite, SQLITE_STEP),
+        object: ObjectFile::Core,
+        feature: "sqlite",
+        purpose: "measures SQLite's statements",
+    },
+    Probe {
+        name: "sqlite_end",
+        hook: Hook::Call(Library::Sqlite, SQLITE_ENDS),
+        object: ObjectFile::Core,
+        feature: "sqlite",
+        purpose: "sees SQLite's statements end",
+    },
+    Probe {
+        name: "tls_return",
+        hook: Hook::Return(Library::OpenSsl, TLS_CALLS),
+        object: ObjectFile::Core,
+        feature: "tls",
+        purpose: "reads what is said to servers through OpenSSL",
+    },
+    Probe {
+        name: "tls_call",
+        hook: Hook::Call(Library::OpenSsl, TLS_CALLS),
+        object: ObjectFile::Core,
+        feature: "tls",
+        purpose: "reads what is said to servers through OpenSSL",
+    },
+    Probe {
+        name: "tls_free",
+        hook: Hook::Call(Library::OpenSsl, TLS_FREE),
+        object: ObjectFile::Core,
+        feature: "tls",
+        purpose: "forgets connections of OpenSSL",
     },
 ];

@@ -10,6 +10,7 @@ pub mod account;
 pub mod catalogue;
 pub mod connection;
 pub mod descriptor;
+pub mod library;
 pub mod loss;
 pub mod record;
 pub mod settings;

@@ -39,6 +39,8 @@ pub const ASKED: u32 = 2;
 /// Bit of [`ThreadSlot::flags`]: it has written to the client of its request since it last shipped what it
 /// exchanged with a server.
 pub const ANSWERED: u32 = 4;
+/// Bit of [`ThreadSlot::flags`]: it is within a function of a library that encrypts (map `LIBRARY_CALLS`).
+pub const ENCRYPTS: u32 = 1 << 16;
 
 /// One slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub struct ThreadSlot {
     pub tgid: u32,
     /// [`ThreadState`].
     pub state: u32,
-    /// Bits: `USED_IO_URING`, `ASKED`, `ANSWERED`.
+    /// Bits: `USED_IO_URING`, `ASKED`, `ANSWERED`, `ENCRYPTS`.
     pub flags: u32,
     /// Since when in `state`; time before is in `totals`.
     pub since_ns: u64,

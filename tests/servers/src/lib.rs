@@ -9,6 +9,7 @@
 //! ends (see [`Process`]). Apart from the live tests' own package, so that the tasks that build
 //! the project need not build its tests first.
 
+mod certificate;
 mod demo;
 mod environment;
 mod gunicorn;
@@ -23,6 +24,7 @@ mod redis;
 mod scratch;
 mod wait;
 
+pub use certificate::Certificate;
 pub use demo::Demo;
 pub use environment::Environment;
 pub use gunicorn::{Gunicorn, Options as GunicornOptions};

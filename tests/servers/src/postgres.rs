@@ -3,8 +3,8 @@
 //! PostgreSQL refuses to run as root: for root the user `postgres`, else `nobody`, runs it.
 //! It does not sync to disk: its data lives as long as the test.
 
-use std::fs;
-use std::os::unix::fs::chown;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::wait::accepts;
-use crate::{Process, StopSignal, free_port, wait_until_ready};
+use crate::{Certificate, Process, StopSignal, free_port, wait_until_ready};
 
 /// The database user, and with `trust` its only need to log in.
 const USER: &str = "whyslow";
@@ -49,6 +49,22 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub fn start_with(dir: &Path, settings: &[&str]) -> Result<Self> {
+        Self::start_on(dir, settings, None)
+    }
+
+    /// As [`Postgres::start_with`]; takes encrypted connections too.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_encrypted(
+        dir: &Path,
+        settings: &[&str],
+        certificate: &Certificate,
+    ) -> Result<Self> {
+        Self::start_on(dir, settings, Some(certificate))
+    }
+
+    fn start_on(dir: &Path, settings: &[&str], certificate: Option<&Certificate>) -> Result<Self> {
         let programs = programs()?;
         let account = Account::for_server()?;
         let data = dir.join("postgres");
@@ -63,6 +79,18 @@ impl Postgres {
         command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
         for setting in SETTINGS.iter().chain(settings) {
             command.args(["-c", setting]);
+        }
+        if let Some(certificate) = certificate {
+            command.args(["-c", "ssl=on"]);
+            for (setting, file) in [
+                ("ssl_cert_file", &certificate.certificate),
+                ("ssl_key_file", &certificate.key),
+            ] {
+                let own = copy_to(&data, file, account.as_ref())?;
+                command
+                    .arg("-c")
+                    .arg(format!("{setting}={}", own.display()));
+            }
         }
         run_as(&mut command, account.as_ref(), &data);
         let log = dir.join("postgres.log");
@@ -132,6 +160,17 @@ fn run_as(command: &mut Command, account: Option<&Account>, data: &Path) {
         .current_dir(data)
         .env("LC_ALL", "C.UTF-8")
         .env_remove("PGDATA");
+}
+
+/// A copy of a file that only the server can read, which it insists on.
+fn copy_to(data: &Path, file: &Path, account: Option<&Account>) -> Result<PathBuf> {
+    let own = data.join(file.file_name().unwrap_or_default());
+    fs::copy(file, &own).with_context(|| format!("copy {}", file.display()))?;
+    fs::set_permissions(&own, Permissions::from_mode(0o600))?;
+    if let Some(account) = account {
+        chown(&own, Some(account.uid), Some(account.gid))?;
+    }
+    Ok(own)
 }
 
 fn make_cluster(programs: &Path, account: Option<&Account>, data: &Path) -> Result<()> {

@@ -72,7 +72,8 @@ impl Far {
             .env("FAR_PID", far_end.pid().to_string())
             .env("RESOLV_CONF", resolv_conf)
             .start(folder)?;
-        let agent = Agent::start(live, &["--operations"])?;
+        // What is encrypted is to stay so.
+        let agent = Agent::start(live, &["--operations", "--no-library-probes"])?;
         Ok(Self {
             watch: Watch::start(&agent)?,
             _agent: agent,

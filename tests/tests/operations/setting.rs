@@ -12,7 +12,7 @@ use whyslow_tests::{
     Agent, Live, Watch,
     event::Finished,
     http::{Client, Response, header},
-    servers::{Gunicorn, Postgres, Redis, Scratch, app_dir},
+    servers::{Certificate, Gunicorn, Postgres, Redis, Scratch, app_dir},
 };
 
 use crate::truth;
@@ -35,30 +35,69 @@ pub(crate) struct Setting {
     _scratch: Scratch,
 }
 
+/// What is unlike the usual.
+#[derive(Clone, Copy, Default)]
+struct Scene {
+    /// The agent watches the application only.
+    alone: bool,
+    /// Connections to the servers are encrypted.
+    encrypted: bool,
+}
+
 impl Setting {
     pub(crate) fn new(live: &Live) -> Result<Self> {
-        Self::start(live, &["--operations"], &[], false)
+        Self::start(live, &["--operations"], &[], Scene::default())
     }
 
     /// With an agent that is started with these options, and watches nothing else on this host.
     pub(crate) fn alone(live: &Live, options: &[&str]) -> Result<Self> {
-        Self::start(live, options, &[], true)
+        let scene = Scene {
+            alone: true,
+            ..Scene::default()
+        };
+        Self::start(live, options, &[], scene)
     }
 
     /// The application has been asked in these ways before the agent is there.
     pub(crate) fn after(live: &Live, asked: &[(&str, u64)]) -> Result<Self> {
-        Self::start(live, &["--operations"], asked, false)
+        Self::start(live, &["--operations"], asked, Scene::default())
     }
 
-    fn start(live: &Live, options: &[&str], asked: &[(&str, u64)], alone: bool) -> Result<Self> {
+    /// The application's connections are encrypted.
+    pub(crate) fn encrypted(live: &Live) -> Result<Self> {
+        let scene = Scene {
+            encrypted: true,
+            ..Scene::default()
+        };
+        Self::start(live, &["--operations"], &[], scene)
+    }
+
+    fn start(
+        live: &Live,
+        options: &[&str],
+        asked: &[(&str, u64)],
+        Scene { alone, encrypted }: Scene,
+    ) -> Result<Self> {
         let scratch = Scratch::new("operations")?;
         let preload = "shared_preload_libraries=pg_stat_statements";
-        let postgres = Postgres::start_with(scratch.path(), &[preload])?;
-        let redis = Redis::start(scratch.path())?;
+        let (postgres, redis) = if encrypted {
+            let certificate = Certificate::new(scratch.path())?;
+            (
+                Postgres::start_encrypted(scratch.path(), &[preload], &certificate)?,
+                Redis::start_encrypted(scratch.path(), &certificate)?,
+            )
+        } else {
+            (
+                Postgres::start_with(scratch.path(), &[preload])?,
+                Redis::start(scratch.path())?,
+            )
+        };
+        let mode = if encrypted { "?sslmode=require" } else { "" };
+        let url = format!("{}{mode}", postgres.url());
         let gunicorn = Gunicorn::of(&app_dir("operations"), "app:application")
             .worker_class("sync")
             .workers(1)
-            .env("DATABASE_URL", postgres.url())
+            .env("DATABASE_URL", url)
             .env("REDIS_URL", redis.url())
             .arg("--timeout=300")
             .start(scratch.path())?;

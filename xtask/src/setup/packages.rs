@@ -71,6 +71,11 @@ pub(crate) const NEEDS: &[Need] = &[
         present: || find_program("nginx").is_some(),
     },
     Need {
+        what: "openssl, for certificates of test servers",
+        packages: &["openssl"],
+        present: || find_program("openssl").is_some(),
+    },
+    Need {
         what: "the load generator wrk",
         packages: &["wrk"],
         present: || find_program("wrk").is_some(),

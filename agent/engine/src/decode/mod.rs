@@ -7,12 +7,15 @@ use thiserror::Error;
 use whyslow_abi::{
     Unknown,
     connection::{ConnectionPhase, ConnectionState},
+    library::PLAIN_TEXT_OF,
     read_plain,
     record::{
         BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_ANSWERED, DATA_FRONT, DATA_GAP,
-        DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord, EndReason,
-        EndRecord, LifecycleKind, LifecycleRecord, PIECE_PAYLOAD, PieceRecord, RecordHeader,
-        RecordKind, ShortDataRecord, SignalKind, SignalRecord,
+        DATA_PLAIN, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord,
+        EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
+        LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord, PIECE_PAYLOAD,
+        PieceRecord, RecordHeader, RecordKind, ShortDataRecord, SignalKind, SignalRecord,
+        TEXT_WHOLE,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -93,6 +96,17 @@ impl Data {
         self.head().flags & DATA_SPENT != 0
     }
 
+    /// Plain text of a connection that is encrypted.
+    pub(crate) fn plain(&self) -> bool {
+        self.head().flags & DATA_PLAIN != 0
+    }
+
+    /// Which conversation it is a part of: that of a connection, or that in plain text of one that is encrypted.
+    pub(crate) fn conversation(&self) -> u64 {
+        let text = if self.plain() { PLAIN_TEXT_OF } else { 0 };
+        self.head().peer | text
+    }
+
     /// Bytes of the connection before these were not shipped.
     pub(crate) fn gap(&self) -> bool {
         self.head().flags & DATA_GAP != 0
@@ -127,6 +141,35 @@ impl Data {
             len: u64::from(self.head().len).max(front.len() as u64),
         }
     }
+}
+
+/// A text that a database library was given.
+#[derive(Clone, Debug)]
+pub(crate) struct LibraryText {
+    pub(crate) raw: LibraryTextRecord,
+    /// The name of a database; else a statement.
+    pub(crate) opened: bool,
+    /// The text is all there.
+    pub(crate) whole: bool,
+    /// The last that is shipped of its request.
+    pub(crate) spent: bool,
+}
+
+impl LibraryText {
+    /// What was captured.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.raw.text[..(self.raw.text_len as usize).min(LIBRARY_TEXT)]
+    }
+}
+
+/// A database library executed a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Executed {
+    pub(crate) raw: ExecutedRecord,
+    /// It goes on.
+    pub(crate) open: bool,
+    /// The last that is shipped of its request.
+    pub(crate) spent: bool,
 }
 
 /// The state of a connection.
@@ -180,6 +223,8 @@ pub(crate) enum Record {
     Lifecycle(Lifecycle),
     Signal(Signal),
     Data(Data),
+    LibraryText(LibraryText),
+    Executed(Executed),
 }
 
 impl Record {
@@ -192,6 +237,8 @@ impl Record {
             Self::Lifecycle(lifecycle) => &lifecycle.raw.header,
             Self::Signal(signal) => &signal.raw.header,
             Self::Data(data) => &data.head().header,
+            Self::LibraryText(text) => &text.raw.header,
+            Self::Executed(executed) => &executed.raw.header,
         }
     }
 }
@@ -236,6 +283,24 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Data => Record::Data(Data::Long(read_plain(bytes).ok_or_else(|| cut(bytes))?)),
         RecordKind::ShortData => {
             Record::Data(Data::Short(read_plain(bytes).ok_or_else(|| cut(bytes))?))
+        }
+        RecordKind::LibraryText => {
+            let raw: LibraryTextRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let kind = LibraryTextKind::try_from(raw.kind)?;
+            Record::LibraryText(LibraryText {
+                opened: kind == LibraryTextKind::Opened,
+                whole: raw.flags & TEXT_WHOLE != 0,
+                spent: raw.flags & LIBRARY_SPENT != 0,
+                raw,
+            })
+        }
+        RecordKind::Executed => {
+            let raw: ExecutedRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            Record::Executed(Executed {
+                open: raw.flags & EXECUTION_OPEN != 0,
+                spent: raw.flags & LIBRARY_SPENT != 0,
+                raw,
+            })
         }
     })
 }

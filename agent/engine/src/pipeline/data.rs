@@ -1,6 +1,8 @@
 //! Bytes that a thread exchanged with a server: operations of the request that it has open. What it says between two
 //! requests belongs to none, but tells what the connection's next bytes mean.
 
+use whyslow_abi::library::PLAIN_TEXT_OF;
+
 use super::Engine;
 use crate::{
     attribution::{operations::Done, waits},
@@ -15,10 +17,18 @@ impl Engine {
     /// `findings`: what a recording tells of the bytes, which it left out.
     pub(super) fn data(&mut self, data: &Data, findings: Option<Findings>, out: &mut Vec<Output>) {
         let head = data.head();
-        let (id, now_ns) = (head.peer, head.header.time_ns);
+        let (id, now_ns) = (data.conversation(), head.header.time_ns);
         let owner = self.owner(data);
         if data.answered() {
             self.answered_client(owner, now_ns);
+        }
+        if data.plain() {
+            // What went before it made the connection an encrypted one.
+            if let Some(cipher) = self.servers.known(head.peer) {
+                cipher.ignore();
+            }
+        } else if self.servers.get(id | PLAIN_TEXT_OF).is_some() {
+            return;
         }
         let used = owner.is_some_and(|owner| self.note_use(owner, id));
         let Some(server) = self.server(data) else {
@@ -50,6 +60,10 @@ impl Engine {
         if outcome.uninteresting {
             out.push(Output::Command(Command::IgnoreServer { id }));
         }
+        if server.turns_out_encrypted() {
+            let pid = head.header.tgid;
+            out.push(Output::Command(Command::LookForLibraries { pid }));
+        }
         for answer in cut.answers.iter().chain(&outcome.answers) {
             self.answered(id, answer);
         }
@@ -79,11 +93,12 @@ impl Engine {
     /// The connection, which may be new when the record tells who the server is.
     fn server(&mut self, data: &Data) -> Option<&mut Server> {
         let head = data.head();
-        let (id, now_ns) = (head.peer, head.header.time_ns);
+        let (id, now_ns) = (data.conversation(), head.header.time_ns);
         let Some(raw) = data.server() else {
             return self.servers.known(id);
         };
-        let address = || waits::server(raw.family, raw.address, raw.port_be, &raw.name);
+        let who = &raw.server;
+        let address = || waits::server(who.family, who.address, who.port_be, &who.name);
         let (server, evicted) = self.servers.of(id, now_ns, address);
         if let Some(evicted) = evicted {
             self.losses

@@ -34,6 +34,7 @@ impl Engine {
         self.tell_started(id, noticed_ns, out);
         if let Some(serial) = self.connections.request(id).map(|r| r.serial) {
             self.count_unanswered((id, serial), outcome.end_ns);
+            self.count_open_executions(id);
         }
         let Some(mut request) = self.connections.take(id) else {
             return;

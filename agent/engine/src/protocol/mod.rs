@@ -17,6 +17,7 @@ pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod sql;
+pub(crate) mod sqlite;
 pub(crate) mod tls;
 
 use std::fmt::Debug;

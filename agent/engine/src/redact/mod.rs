@@ -21,11 +21,17 @@ use whyslow_abi::{
     connection::{ConnectionState, RESPONSE_HEAD},
     record::{
         BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DataHead, DataRecord, EndReason, EndRecord,
-        PIECE_PAYLOAD, PieceRecord, RecordKind, ShortDataRecord,
+        ExecutedRecord, LIBRARY_TEXT, LibraryTextRecord, PIECE_PAYLOAD, PieceRecord, RecordKind,
+        ShortDataRecord, TEXT_WHOLE,
     },
 };
 
-use crate::{decode, hash::FastMap, input::Input, protocol::http};
+use crate::{
+    decode,
+    hash::FastMap,
+    input::Input,
+    protocol::{http, sqlite},
+};
 
 /// Connections followed at the most.
 const LIMIT: usize = 65_536;
@@ -91,6 +97,8 @@ impl Redactor {
             Ok(RecordKind::End) => size_of::<EndRecord>(),
             Ok(RecordKind::Data) => size_of::<DataRecord>(),
             Ok(RecordKind::ShortData) => size_of::<ShortDataRecord>(),
+            Ok(RecordKind::LibraryText) => size_of::<LibraryTextRecord>(),
+            Ok(RecordKind::Executed) => size_of::<ExecutedRecord>(),
             Ok(RecordKind::Lifecycle | RecordKind::Signal) => return,
             Err(_) => 0,
         };
@@ -105,6 +113,7 @@ impl Redactor {
             Ok(decode::Record::Piece(piece)) => self.piece(&piece, record),
             Ok(decode::Record::End(end)) => self.end(&end, record),
             Ok(decode::Record::Data(data)) => blank_data(&data, record),
+            Ok(decode::Record::LibraryText(text)) => shape_text(&text, record),
             Ok(_) => {}
             Err(_) => record[32..].fill(0),
         }
@@ -232,6 +241,26 @@ fn blank_data(data: &decode::Data, record: &mut [u8]) {
             record[offset_of!(DataRecord, front)..].fill(0);
         }
     }
+}
+
+/// A statement becomes its shape, of which the shape is the same; the name of a database loses what may be
+/// secret.
+fn shape_text(text: &decode::LibraryText, record: &mut [u8]) {
+    let kept = if text.opened {
+        sqlite::database(text.text()).to_vec()
+    } else if text.text().is_empty() {
+        Vec::new()
+    } else {
+        sqlite::shape(text.text(), text.whole).into_bytes()
+    };
+    let kept = kept.get(..LIBRARY_TEXT).unwrap_or(&kept);
+    let len = u32::try_from(kept.len()).unwrap_or(0);
+    let flags = text.raw.flags | TEXT_WHOLE;
+    record[offset_of!(LibraryTextRecord, flags)..][..4].copy_from_slice(&flags.to_ne_bytes());
+    record[offset_of!(LibraryTextRecord, text_len)..][..4].copy_from_slice(&len.to_ne_bytes());
+    let place = &mut record[offset_of!(LibraryTextRecord, text)..][..LIBRARY_TEXT];
+    place.fill(0);
+    place[..kept.len()].copy_from_slice(kept);
 }
 
 #[cfg(test)]

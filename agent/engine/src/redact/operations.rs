@@ -31,7 +31,7 @@ impl Conversations {
         let Ok(Record::Data(data)) = decode::record(record) else {
             return None;
         };
-        let id = data.head().peer;
+        let id = data.conversation();
         // As the engine: a connection begins with a record that tells who the server is.
         let speech = match data.server() {
             Some(_) => Some(self.map.entry(id, Speech::new).0),

@@ -46,6 +46,20 @@ pub(crate) struct Ending {
     pub(crate) state: Option<Box<ConnectionState>>,
 }
 
+/// A statement of a library that was begun and has not ended.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenExecution {
+    pub(crate) statement: u64,
+    pub(crate) begin_ns: u64,
+    pub(crate) shape: Arc<str>,
+    pub(crate) database: Arc<str>,
+    /// What preparing it took.
+    pub(crate) prepare_ns: u64,
+    pub(crate) total_ns: u64,
+    pub(crate) first_row_ns: u64,
+    pub(crate) rows: u64,
+}
+
 /// One request.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenRequest {
@@ -95,6 +109,7 @@ pub(crate) struct OpenRequest {
     pub(crate) operations: Operations,
     /// Connections to servers that it used.
     pub(crate) servers: Vec<u64>,
+    pub(crate) executions: Vec<OpenExecution>,
     /// Count of "ring full" reports at the begin.
     pub(crate) ring_full_epoch: u64,
 }
@@ -142,6 +157,7 @@ impl OpenRequest {
             loss: Vec::new(),
             operations: Operations::default(),
             servers: Vec::new(),
+            executions: Vec::new(),
             ring_full_epoch: 0,
         }
     }

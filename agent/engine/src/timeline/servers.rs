@@ -95,6 +95,8 @@ pub(crate) struct Server {
     /// When the last answer was complete.
     answered_ns: u64,
     first_ns: u64,
+    /// That it is encrypted was noticed.
+    noticed: bool,
 }
 
 impl Server {
@@ -106,6 +108,18 @@ impl Server {
     /// When bytes were first exchanged.
     pub(crate) fn first_ns(&self) -> u64 {
         self.first_ns
+    }
+
+    /// Whether this is the first time that it is seen to be encrypted.
+    pub(crate) fn turns_out_encrypted(&mut self) -> bool {
+        let encrypted = self.protocol().is_some_and(ClientProtocol::is_opaque);
+        encrypted && !std::mem::replace(&mut self.noticed, true)
+    }
+
+    /// Nothing is read from its bytes any more.
+    pub(crate) fn ignore(&mut self) {
+        self.speech = Speech::Ignored;
+        self.open.clear();
     }
 
     /// When the last answer was complete.
@@ -386,6 +400,7 @@ impl Servers {
             open: VecDeque::new(),
             answered_ns: 0,
             first_ns: now_ns,
+            noticed: false,
         })
     }
 }

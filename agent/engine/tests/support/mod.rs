@@ -283,9 +283,9 @@ impl Kernel {
             record.head.request = self.connections.get(&id).map_or(0, |c| c.request);
             record.head.flags = u32::from(exchange.written) * DATA_WRITTEN;
             record.head.flags |= u32::from(exchange.spent && last) * DATA_SPENT;
-            record.family = 2;
-            record.port_be = (exchange.server as u16).to_be();
-            record.address[..4].copy_from_slice(&[127, 0, 0, 1]);
+            record.server.family = 2;
+            record.server.port_be = (exchange.server as u16).to_be();
+            record.server.address[..4].copy_from_slice(&[127, 0, 0, 1]);
             record.head.len = stands_for as u32;
             record.head.front_len = captured as u32;
             record.front[..captured].copy_from_slice(&bytes[at..at + captured]);
@@ -358,10 +358,10 @@ impl Kernel {
         record.head.flags = if written { DATA_WRITTEN } else { 0 };
         record.head.len = bytes.len() as u32;
         record.head.front_len = bytes.len() as u32;
-        record.family = 2;
-        record.port_be = 6379_u16.to_be();
-        record.address = [0; 16];
-        record.address[..4].copy_from_slice(&[10, 0, 0, peer as u8]);
+        record.server.family = 2;
+        record.server.port_be = 6379_u16.to_be();
+        record.server.address = [0; 16];
+        record.server.address[..4].copy_from_slice(&[10, 0, 0, peer as u8]);
         record.front[..bytes.len()].copy_from_slice(bytes);
         self.send(&record);
     }

@@ -10,11 +10,12 @@ use anyhow::{Context as _, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::Array,
-    programs::{BtfTracePoint, Iter, ProgramError},
+    programs::{BtfTracePoint, Iter, ProgramError, UProbe},
 };
 use whyslow_abi::{
     catalogue::{Hook, ObjectFile, PROBES},
-    settings::{CAST_STRUCTURE, FIELDS, MARKS_PER_ENTRY, global},
+    library::Library,
+    settings::{CAST_STRUCTURE, FIELDS, LIBRARY_ENTRIES, MARKS_PER_ENTRY, global},
 };
 
 use super::{btf::KernelTypes, object};
@@ -26,6 +27,8 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// Per feature: on, or off with a reason.
     pub(super) features: Vec<Feature>,
+    /// Libraries whose programs are loaded.
+    pub(super) libraries: Vec<Library>,
 }
 
 /// Globals by name. `u64::MAX` stands for "this kernel has no such field".
@@ -60,10 +63,62 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
             .map_max_entries("CONNECTIONS", options.max_connections)
             .map_max_entries("DESCRIPTORS", options.max_connections)
             .map_max_entries("RECORDS", options.ring_bytes);
+        if options.probes_libraries() {
+            loader
+                .map_max_entries("LIBRARY_CALLS", options.max_threads)
+                .map_max_entries("EARLY_CALLS", LIBRARY_ENTRIES)
+                .map_max_entries("EXECUTIONS", LIBRARY_ENTRIES)
+                .map_max_entries("ENCRYPTED", LIBRARY_ENTRIES);
+        }
     })?;
     fill_free_slots(&mut ebpf, options.max_threads)?;
     attach_all(&mut ebpf, &btf, &mut features)?;
-    Ok(Loaded { ebpf, features })
+    let libraries = if options.probes_libraries() {
+        load_libraries(&mut ebpf, &btf, &mut features)
+    } else {
+        Vec::new()
+    };
+    Ok(Loaded {
+        ebpf,
+        features,
+        libraries,
+    })
+}
+
+/// Loads the programs for functions of libraries, which are attached where a process has them mapped.
+/// Returns the libraries that have all of theirs.
+fn load_libraries(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> Vec<Library> {
+    let mut loaded = Vec::new();
+    for library in Library::ALL {
+        let probes = PROBES
+            .iter()
+            .filter(|probe| probe.hook.library().is_some_and(|(of, _)| of == *library));
+        let mut name = library.name();
+        let mut failed = uprobes_missing();
+        for probe in probes {
+            name = probe.feature;
+            if failed.is_none()
+                && let Err(error) = load_program(ebpf, btf, probe.name, probe.hook)
+            {
+                failed = Some(format!("program `{}`: {}", probe.name, first_line(&error)));
+            }
+        }
+        match failed {
+            Some(reason) => features.push(off(name, &reason)),
+            None => {
+                features.push(on(name));
+                loaded.push(*library);
+            }
+        }
+    }
+    loaded
+}
+
+/// Why this kernel cannot probe functions of programs; `None`: it can.
+fn uprobes_missing() -> Option<String> {
+    let unit = "/sys/bus/event_source/devices/uprobe/type";
+    (!std::path::Path::new(unit).exists())
+        .then(|| format!("{unit} is missing: the kernel was built without CONFIG_UPROBE_EVENTS"))
 }
 
 /// Calibrates with the kernel's cast where it has one, else without. Returns the cast's type id.
@@ -240,7 +295,7 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
     let mut failed: Vec<(&str, String)> = Vec::new();
     for probe in PROBES
         .iter()
-        .filter(|probe| probe.object == ObjectFile::Core)
+        .filter(|probe| probe.object == ObjectFile::Core && probe.hook.library().is_none())
     {
         if let Err(error) = load_program(ebpf, btf, probe.name, probe.hook) {
             let reason = format!("program `{}`: {}", probe.name, first_line(&error));
@@ -306,7 +361,11 @@ fn first_line(error: &anyhow::Error) -> String {
     line
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
+/// A program of the object.
+///
+/// # Errors
+/// It is not there, or is of another type.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
@@ -322,6 +381,7 @@ fn load_program(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> anyhow::R
             program::<BtfTracePoint>(ebpf, name)?.load(tracepoint, btf)?;
         }
         Hook::TaskIterator => program::<Iter>(ebpf, name)?.load("task", btf)?,
+        Hook::Call(..) | Hook::Return(..) => program::<UProbe>(ebpf, name)?.load()?,
     }
     Ok(())
 }

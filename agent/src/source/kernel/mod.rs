@@ -5,6 +5,7 @@
 
 mod admission;
 mod btf;
+mod libraries;
 mod live;
 mod load;
 mod object;
@@ -23,6 +24,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use whyslow_abi::{
     connection::{ConnectionState, SERVER_IGNORED, SocketPlace},
+    library::Library,
     loss::LossReason,
     plain_bytes, read_plain,
     record::{LifecycleKind, LifecycleRecord, RecordHeader, RecordKind},
@@ -33,7 +35,10 @@ use whyslow_engine::{
     output::{Command, Query},
 };
 
-use self::{admission::Admission, rules::Verdict, slots::SlotMap, sockets::SocketTables};
+use self::{
+    admission::Admission, libraries::Libraries, rules::Verdict, slots::SlotMap,
+    sockets::SocketTables,
+};
 use super::{Depth, Feature, KernelOptions, Source, WatchRules};
 
 /// A socket behind a descriptor as a map value.
@@ -55,6 +60,7 @@ unsafe impl aya::Pod for ConnectionValue {}
 /// The kernel side, running.
 pub struct KernelSource {
     // Declared first: programs are detached before maps are unmapped.
+    libraries: Libraries,
     ebpf: Ebpf,
     records: RingBuf<MapData>,
     signals: RingBuf<MapData>,
@@ -85,12 +91,17 @@ impl KernelSource {
     /// The kernel or the privileges do not allow it, or a process named by the rules is not there.
     pub fn start(options: KernelOptions) -> anyhow::Result<Self> {
         rules::check(&options.rules)?;
-        let load::Loaded { mut ebpf, features } = load::load(&options)?;
+        let load::Loaded {
+            mut ebpf,
+            features,
+            libraries,
+        } = load::load(&options)?;
         let threads = take(&mut ebpf, "THREADS")?;
         let aya::maps::Map::Array(threads) = threads else {
             anyhow::bail!("map THREADS is not an array");
         };
         let mut this = Self {
+            libraries: Libraries::new(libraries),
             slots: SlotMap::new(&threads, options.max_threads)?,
             records: take(&mut ebpf, "RECORDS")?.try_into()?,
             signals: take(&mut ebpf, "SIGNALS")?.try_into()?,
@@ -119,6 +130,8 @@ impl KernelSource {
             let stock = rules::take_stock(&this.rules);
             this.carry_out(&stock)?;
         }
+        this.libraries
+            .look(&mut this.ebpf, crate::host::monotonic_ns());
         Ok(this)
     }
 
@@ -127,6 +140,7 @@ impl KernelSource {
         let refused = |input: &mut Input| match input {
             Input::Record(bytes) if self.admission.admits(bytes, &self.rules) => {
                 note(&mut self.threads, &mut self.families, bytes);
+                note_process(&mut self.libraries, bytes);
                 false
             }
             Input::Record(_) => true,
@@ -151,6 +165,9 @@ impl KernelSource {
             (Adoption::Drop, &verdict.drop),
         ];
         tracing::debug!(?verdict, "adoption");
+        for pid in verdict.watch.iter().chain(&verdict.candidates) {
+            self.libraries.watch(*pid);
+        }
         let mut set = Vec::new();
         for (action, pids) in wanted {
             for pid in pids {
@@ -202,6 +219,22 @@ fn note(threads: &mut HashMap<u32, u32>, families: &mut HashSet<u32>, bytes: &[u
     }
 }
 
+/// Keeps track of processes whose libraries are looked at.
+fn note_process(libraries: &mut Libraries, bytes: &[u8]) {
+    let Some(record) = read_plain::<LifecycleRecord>(bytes) else {
+        return;
+    };
+    if record.header.kind != RecordKind::Lifecycle as u32 {
+        return;
+    }
+    match LifecycleKind::try_from(record.event) {
+        Ok(LifecycleKind::Exit) if record.last == 0 => {}
+        Ok(LifecycleKind::Exit | LifecycleKind::Exec) => libraries.ended(record.header.tgid),
+        _ if record.slot != u32::MAX => libraries.watch(record.header.tgid),
+        _ => {}
+    }
+}
+
 fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
     ebpf.take_map(name)
         .with_context(|| format!("map {name} is missing"))
@@ -214,15 +247,42 @@ pub fn probe_features() -> Vec<Feature> {
         max_threads: 16,
         max_connections: 16,
         ring_bytes: 4096,
+        operations: true,
         ..KernelOptions::default()
     };
     match load::load(&options) {
-        Ok(loaded) => loaded.features,
+        Ok(loaded) => {
+            let mut features = loaded.features;
+            features.push(library_probes(&loaded.libraries));
+            features
+        }
         Err(error) => vec![Feature {
             name: "core".to_owned(),
             available: false,
             reason: format!("{error:#}"),
         }],
+    }
+}
+
+/// Which libraries an agent that reads operations would probe now.
+fn library_probes(ready: &[Library]) -> Feature {
+    let serving = rules::take_stock(&WatchRules::default()).candidates;
+    let found = libraries::survey(&serving);
+    let reason = if ready.is_empty() {
+        "see the features of the libraries".to_owned()
+    } else if found.is_empty() {
+        "no process that listens has SQLite or OpenSSL mapped; used with --operations only"
+            .to_owned()
+    } else {
+        let list = found.join(", ");
+        format!(
+            "with --operations, a breakpoint on functions of: {list}; --no-library-probes: none"
+        )
+    };
+    Feature {
+        name: "library_probes".to_owned(),
+        available: !ready.is_empty(),
+        reason,
     }
 }
 
@@ -254,6 +314,8 @@ impl Source for KernelSource {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
+        self.libraries
+            .look(&mut self.ebpf, crate::host::monotonic_ns());
         Ok(more)
     }
 
@@ -311,6 +373,10 @@ impl Source for KernelSource {
             Command::ForgetServer { id } => {
                 // The kernel may have dropped it already.
                 let _ = self.servers.remove(id);
+                Ok(())
+            }
+            Command::LookForLibraries { pid } => {
+                self.libraries.hurry(*pid);
                 Ok(())
             }
             Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),

@@ -1,5 +1,12 @@
 //! Records in the rings. Each begins with a [`RecordHeader`]; a shape has a fixed size.
 
+mod library;
+
+pub use library::{
+    EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind,
+    LibraryTextRecord, TEXT_WHOLE,
+};
+
 use crate::{
     Plain,
     connection::ConnectionState,
@@ -24,6 +31,10 @@ crate::integer_enum! {
         Data = 6 => "data",
         /// [`ShortDataRecord`]: the same of a short transfer.
         ShortData = 7 => "short_data",
+        /// [`LibraryTextRecord`]: a database library was given a text.
+        LibraryText = 16 => "library_text",
+        /// [`ExecutedRecord`]: a database library executed a statement.
+        Executed = 17 => "executed",
     }
 }
 
@@ -148,6 +159,9 @@ pub const DATA_GAP: u32 = 4;
 /// Bit of [`DataHead::flags`]: since the thread's data record before, it has written to the client of its request:
 /// what it asks from here on may come after the response.
 pub const DATA_ANSWERED: u32 = 8;
+/// Bit of [`DataHead::flags`]: plain text, as a library that encrypts got or gave it. The record is a
+/// [`DataRecord`].
+pub const DATA_PLAIN: u32 = 1 << 16;
 
 /// Front of both records of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +175,7 @@ pub struct DataHead {
     pub connection: u64,
     /// Number of the request on that. It may be over.
     pub request: u32,
-    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`, `DATA_GAP`, `DATA_ANSWERED`.
+    /// Bits: `DATA_WRITTEN`, `DATA_SPENT`, `DATA_GAP`, `DATA_ANSWERED`, `DATA_PLAIN`.
     pub flags: u32,
     /// Bytes that this record stands for.
     pub len: u32,
@@ -185,22 +199,37 @@ pub struct ShortDataRecord {
 // SAFETY: integers only, padding explicit.
 unsafe impl Plain for ShortDataRecord {}
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ServerAddress {
+    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    pub family: u16,
+    /// Port, network byte order.
+    pub port_be: u16,
+    /// Padding.
+    pub reserved: u32,
+    /// Address as in memory; IPv4 in the first 4 bytes.
+    pub address: [u8; 16],
+    /// Path of a unix socket (may begin with NUL: abstract); of others, anything.
+    pub name: [u8; WAIT_NAME],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for ServerAddress {}
+
 /// Bytes exchanged with a server that the process connected to, and who that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct DataRecord {
     /// Front.
     pub head: DataHead,
+    /// Who the server is.
+    pub server: ServerAddress,
     /// Bytes of `tail` in use.
     pub tail_len: u32,
-    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
-    pub family: u16,
-    /// Port of the server, network byte order.
-    pub port_be: u16,
-    /// Address of the server as in memory; IPv4 in the first 4 bytes.
-    pub address: [u8; 16],
-    /// Path of a unix socket (may begin with NUL: abstract).
-    pub name: [u8; WAIT_NAME],
+    /// Padding.
+    pub reserved: u32,
     /// First bytes.
     pub front: [u8; DATA_FRONT],
     /// Last bytes, where `front` does not reach them.
@@ -342,9 +371,11 @@ const _: () =
     assert!(size_of::<BeginRecord>() == 32 + 64 + size_of::<Totals>() + 8 + BEGIN_PAYLOAD);
 const _: () = assert!(size_of::<PieceRecord>() == 32 + 24 + PIECE_PAYLOAD);
 const _: () = assert!(size_of::<DataHead>() == 32 + 32);
+const _: () = assert!(size_of::<ServerAddress>() == 24 + WAIT_NAME);
 const _: () = assert!(size_of::<ShortDataRecord>() == size_of::<DataHead>() + DATA_SHORT);
 const _: () = assert!(
-    size_of::<DataRecord>() == size_of::<DataHead>() + 8 + 16 + WAIT_NAME + DATA_FRONT + DATA_TAIL
+    size_of::<DataRecord>()
+        == size_of::<DataHead>() + size_of::<ServerAddress>() + 8 + DATA_FRONT + DATA_TAIL
 );
 const _: () = assert!(size_of::<SignalRecord>() == 32 + 24 + 16);
 const _: () = assert!(size_of::<LifecycleRecord>() == 32 + 48 + size_of::<Totals>());

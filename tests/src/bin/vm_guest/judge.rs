@@ -135,13 +135,18 @@ fn available(doctor: &Value, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A program counts as hit when the kernel has run it: attaching it proves nothing. The calibrating
-/// one is gone by the time we look; that the feature it is for works stands for it.
+/// Whether a program is judged by its feature: the calibrating one is gone by the time we look, and there is
+/// no library here for those that wait for one; the verifier has taken them when their feature is available.
+fn by_feature(probe: &Probe) -> bool {
+    probe.object == ObjectFile::Calibrate || probe.hook.library().is_some()
+}
+
+/// A program counts as hit when the kernel has run it: attaching it proves nothing.
 fn hit(evidence: &Evidence, probe: &Probe) -> Result<String> {
-    if probe.object == ObjectFile::Calibrate {
+    if by_feature(probe) {
         let doctor = evidence.doctor.as_ref().context("doctor was not run")?;
         available(doctor, probe.feature)?;
-        return Ok(format!("unloaded after use; {} available", probe.feature));
+        return Ok(format!("{} available", probe.feature));
     }
     let name = &probe.name[..probe.name.len().min(NAME_LENGTH)];
     let ours = evidence

@@ -68,13 +68,6 @@ impl Dialect {
         literals: false,
     };
     /// `"name"`, `` `name` ``, `[name]`.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "its protocol is to come; the lexer is tested for it"
-        )
-    )]
     pub(crate) const SQLITE: Self = Self {
         kind: Kind::Sqlite,
         backslash: Backslash::Plain,

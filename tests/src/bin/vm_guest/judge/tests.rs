@@ -216,10 +216,7 @@ fn a_program_that_never_ran_or_a_feature_that_is_off_fails() {
         .programs
         .iter_mut()
         .for_each(|program| program.runs = 0);
-    for probe in PROBES
-        .iter()
-        .filter(|probe| probe.object != ObjectFile::Calibrate)
-    {
+    for probe in PROBES.iter().filter(|probe| !by_feature(probe)) {
         assert!(hit(&evidence, probe).is_err(), "{}", probe.name);
     }
     for index in 0..evidence.doctor.as_ref().unwrap().as_array().unwrap().len() {

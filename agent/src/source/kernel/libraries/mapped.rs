@@ -1,0 +1,110 @@
+//! Files that a process has mapped to execute from, by `/proc/PID/maps`.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file on this host: device and inode as the kernel shows them for a mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId {
+    device: String,
+    inode: u64,
+}
+
+/// One file of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapped {
+    pub(super) id: FileId,
+    /// Addresses of the mapping.
+    range: String,
+    /// As the process sees it.
+    pub(super) path: PathBuf,
+}
+
+impl Mapped {
+    /// A path by which this file can be opened, whatever root the process has.
+    pub(super) fn reach(&self, pid: u32) -> PathBuf {
+        let exact = PathBuf::from(format!("/proc/{pid}/map_files/{}", self.range));
+        if fs::metadata(&exact).is_ok() {
+            return exact;
+        }
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        Path::new(&format!("/proc/{pid}/root")).join(path)
+    }
+}
+
+/// The files; `None`: the process is gone.
+pub(super) fn files(pid: u32) -> Option<Vec<Mapped>> {
+    let text = fs::read(format!("/proc/{pid}/maps")).ok()?;
+    Some(parse(&String::from_utf8_lossy(&text)))
+}
+
+/// Processes that a process has started and that still run.
+pub(super) fn children(pid: u32) -> Vec<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}
+
+fn parse(text: &str) -> Vec<Mapped> {
+    let mut seen = HashSet::new();
+    text.lines()
+        .filter_map(line)
+        .filter(|mapped| seen.insert(mapped.id.clone()))
+        .collect()
+}
+
+/// `start-end perms offset device inode path`
+fn line(line: &str) -> Option<Mapped> {
+    let (range, rest) = line.split_once(' ')?;
+    let (permissions, rest) = rest.split_once(' ')?;
+    let (_, rest) = rest.split_once(' ')?;
+    let (device, rest) = rest.split_once(' ')?;
+    let (inode, path) = rest.split_once(' ')?;
+    let inode = inode.parse().ok()?;
+    if inode == 0 || permissions.as_bytes().get(2) != Some(&b'x') {
+        return None;
+    }
+    Some(Mapped {
+        id: FileId {
+            device: device.to_owned(),
+            inode,
+        },
+        range: range.to_owned(),
+        path: PathBuf::from(path.trim_start()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executable_files_once_each() {
+        let text = "\
+55d0-55e0 r--p 00000000 fd:01 11                         /usr/bin/python3.11\n\
+55e0-55f0 r-xp 00001000 fd:01 11                         /usr/bin/python3.11\n\
+7f00-7f10 r-xp 00000000 fd:01 12                         /opt/with space/libssl-1.so.3\n\
+7f10-7f20 r-xp 00010000 fd:01 12                         /opt/with space/libssl-1.so.3\n\
+7f20-7f30 rw-p 00000000 00:00 0 \n\
+7f30-7f40 r-xp 00000000 00:00 0                          [vdso]\n\
+garbage\n";
+        let files = parse(text);
+        let paths: Vec<_> = files.iter().map(|file| file.path.to_str()).collect();
+        let expected = ["/usr/bin/python3.11", "/opt/with space/libssl-1.so.3"];
+        assert_eq!(paths, expected.map(Some));
+        assert_eq!(files[0].range, "55e0-55f0");
+    }
+
+    #[test]
+    fn this_process_is_read() {
+        let files = files(std::process::id()).unwrap();
+        let exe = fs::read_link("/proc/self/exe").unwrap();
+        assert!(files.iter().any(|file| file.path == exe), "{files:?}");
+        assert!(super::files(u32::MAX - 1).is_none());
+    }
+}

@@ -1,0 +1,167 @@
+//! Functions of shared libraries that are probed, and what the kernel side keeps of calls under way.
+//!
+//! A probe is told by a number which function it is on (the attach cookie), so that one program serves all
+//! functions of a kind.
+
+use crate::{Plain, record::ServerAddress};
+
+crate::integer_enum! {
+    /// A library whose functions are probed.
+    pub enum Library: u32 {
+        /// SQLite 3.
+        Sqlite = 0 => "sqlite",
+        /// OpenSSL 1.1 and later, and what has its functions (LibreSSL, BoringSSL).
+        OpenSsl = 1 => "openssl",
+    }
+}
+
+/// One function of a library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its symbol.
+    pub symbol: &'static str,
+    /// What the probe is told: one of the constants here.
+    pub number: u64,
+}
+
+const fn function(symbol: &'static str, number: u64) -> Function {
+    Function { symbol, number }
+}
+
+/// `(db, text, bytes, statement **, rest **)`.
+pub const PREPARE: u64 = 1;
+/// `(db, text, bytes, flags, statement **, rest **)`.
+pub const PREPARE_FLAGS: u64 = 2;
+/// `(path, db **, ...)`.
+pub const OPEN: u64 = 3;
+/// `(statement)`.
+pub const STEP: u64 = 4;
+
+/// Functions of SQLite that compile or open. Each costs the kernel 0.1 s when it is let go: so those alone that
+/// programs of today call. A statement that is prepared as UTF-16 is one that was prepared earlier.
+pub const SQLITE_TEXTS: &[Function] = &[
+    function("sqlite3_prepare_v2", PREPARE),
+    function("sqlite3_prepare_v3", PREPARE_FLAGS),
+    function("sqlite3_open_v2", OPEN),
+];
+/// The function of SQLite that executes.
+pub const SQLITE_STEP: &[Function] = &[function("sqlite3_step", STEP)];
+/// Functions of SQLite that end an execution.
+pub const SQLITE_ENDS: &[Function] = &[
+    function("sqlite3_reset", 0),
+    function("sqlite3_finalize", 0),
+];
+
+/// `(ssl, buffer, bytes)`; returns how many.
+pub const TLS_WRITE: u64 = 1;
+/// `(ssl, buffer, bytes, done *)`; returns 1 on success.
+pub const TLS_WRITE_EX: u64 = 2;
+/// As `TLS_WRITE`.
+pub const TLS_READ: u64 = 3;
+/// As `TLS_WRITE_EX`.
+pub const TLS_READ_EX: u64 = 4;
+/// `(ssl)`; what it moves is of nobody's interest.
+pub const TLS_OTHER: u64 = 5;
+
+/// Functions of OpenSSL that move bytes.
+pub const TLS_CALLS: &[Function] = &[
+    function("SSL_write", TLS_WRITE),
+    function("SSL_write_ex", TLS_WRITE_EX),
+    function("SSL_read", TLS_READ),
+    function("SSL_read_ex", TLS_READ_EX),
+    function("SSL_do_handshake", TLS_OTHER),
+];
+/// The function of OpenSSL after which the address of a connection means nothing.
+pub const TLS_FREE: &[Function] = &[function("SSL_free", 0)];
+
+/// A call under way on a thread: the outermost of its library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LibraryCall {
+    /// Stack pointer at its begin; 0: none is under way.
+    pub stack: u64,
+    /// Which function.
+    pub function: u64,
+    /// Begin.
+    pub begin_ns: u64,
+    /// Connection of the thread's request.
+    pub connection: u64,
+    /// Number of the request on that.
+    pub request: u32,
+    /// Generation of the thread's slot.
+    pub generation: u32,
+    /// Its first arguments.
+    pub arguments: [u64; 6],
+}
+
+// SAFETY: integers only.
+unsafe impl Plain for LibraryCall {}
+
+/// Key of a map: an object of a library in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LibraryObject {
+    /// Process id.
+    pub tgid: u64,
+    /// Address.
+    pub address: u64,
+}
+
+// SAFETY: integers only.
+unsafe impl Plain for LibraryObject {}
+
+/// Value of `EXECUTIONS`: a statement from its first step until it is done, reset or finalized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Execution {
+    /// First step.
+    pub begin_ns: u64,
+    /// Time within steps.
+    pub total_ns: u64,
+    /// Time within steps until there was a row.
+    pub first_row_ns: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Connection of the request that it is for.
+    pub connection: u64,
+    /// Number of the request on that.
+    pub request: u32,
+    /// Padding.
+    pub reserved: u32,
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for Execution {}
+
+/// Value of `ENCRYPTED`: the connection that an `SSL *` moves its bytes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct EncryptedPeer {
+    /// Inode number of the socket.
+    pub peer: u64,
+    /// Who the server is.
+    pub server: ServerAddress,
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for EncryptedPeer {}
+
+/// Value of `LIBRARY_CALLS`, of the thread with that slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LibraryCalls {
+    /// Calls under way, by [`Library`].
+    pub calls: [LibraryCall; Library::COUNT],
+    /// Where a value of `ENCRYPTED` is made: the stack is too small for that.
+    pub peer: EncryptedPeer,
+}
+
+// SAFETY: integers only.
+unsafe impl Plain for LibraryCalls {}
+
+const _: () = assert!(size_of::<LibraryCall>() == 88);
+const _: () = assert!(size_of::<Execution>() == 48);
+const _: () = assert!(size_of::<EncryptedPeer>() == 8 + size_of::<ServerAddress>());
+
+/// Bit of a key of `SERVERS`: the plain text of that connection. Inode numbers of sockets are small.
+pub const PLAIN_TEXT_OF: u64 = 1 << 63;
