@@ -118,6 +118,7 @@ pub struct Operation {
     pub first_byte_ns: u64,
     #[serde(deserialize_with = "integer")]
     pub rows: u64,
+    pub rows_estimated: bool,
     #[serde(deserialize_with = "integer")]
     pub errors: u64,
     pub last_error: String,

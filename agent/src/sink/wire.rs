@@ -131,6 +131,7 @@ fn operation(operation: &Operation) -> v1::Operation {
         slowest_ns: operation.slowest_ns,
         first_byte_ns: operation.first_byte_ns,
         rows: operation.rows,
+        rows_estimated: operation.rows_estimated,
         bytes: operation.bytes,
         errors: operation.errors,
         last_error: operation.last_error.clone(),

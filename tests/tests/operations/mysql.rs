@@ -171,6 +171,12 @@ fn rows_errors_and_files() -> Result<()> {
         assert_eq!(failed, Some((1, 1, "1146")), "{finished:#?}");
         let many = of(&finished, "as many").map(|o| (o.count, o.rows));
         assert_eq!(many, Some((1, n)), "{finished:#?}");
+        let estimated = of(&finished, "as many").map(|o| o.rows_estimated);
+        assert!(n == 40 || estimated == Some(true), "{finished:#?}");
+        assert!(
+            !of(&finished, "delete").is_some_and(|o| o.rows_estimated),
+            "{finished:#?}"
+        );
     }
     let before = place.statements()?;
     let (finished, _) = watched.ask("file", 5000)?;

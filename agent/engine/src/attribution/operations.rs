@@ -19,6 +19,7 @@ pub(crate) struct Done<'a> {
     pub(crate) ns: u64,
     pub(crate) first_byte_ns: u64,
     pub(crate) rows: u64,
+    pub(crate) rows_estimated: bool,
     pub(crate) bytes: u64,
     pub(crate) error: Option<&'a str>,
     /// What was asked could not be read.
@@ -44,6 +45,7 @@ impl Counted {
         }
         operation.count += 1;
         operation.sampled |= done.opaque;
+        operation.rows_estimated |= done.rows_estimated;
         operation.total_ns = operation.total_ns.saturating_add(done.ns);
         operation.slowest_ns = operation.slowest_ns.max(done.ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(done.first_byte_ns);
@@ -69,6 +71,7 @@ impl Counted {
         }
         operation.count += more.count;
         operation.sampled |= more.sampled;
+        operation.rows_estimated |= more.rows_estimated;
         operation.total_ns = operation.total_ns.saturating_add(more.total_ns);
         operation.slowest_ns = operation.slowest_ns.max(more.slowest_ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(more.first_byte_ns);
@@ -259,6 +262,7 @@ mod tests {
             bytes: 3,
             error: None,
             opaque: false,
+            rows_estimated: false,
         });
     }
 
@@ -381,6 +385,7 @@ mod tests {
                 rows: 1,
                 error: None,
                 opaque: false,
+                rows_estimated: false,
                 bytes: 0,
             });
         };

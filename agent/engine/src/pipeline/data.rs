@@ -164,6 +164,7 @@ impl Engine {
             ns: answer.end_ns.saturating_sub(answer.begin_ns),
             first_byte_ns: operation.first_byte_ns.saturating_sub(answer.begin_ns),
             rows: answer.rows,
+            rows_estimated: operation.rows_estimated,
             bytes: operation.bytes,
             error: answer.error.as_deref(),
             opaque: protocol.is_opaque(),
@@ -211,6 +212,7 @@ impl Engine {
                     bytes: open.bytes,
                     error: given_up.or(open.error.as_deref()),
                     opaque: protocol.is_opaque(),
+                    rows_estimated: false,
                 });
             }
         }

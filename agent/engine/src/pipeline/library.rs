@@ -59,6 +59,7 @@ impl Engine {
                     error: sqlite::error(raw.result).as_deref(),
                     bytes: 0,
                     opaque: false,
+                    rows_estimated: false,
                 });
             }
             (raw.connection, request.serial)
@@ -149,5 +150,6 @@ fn count(request: &mut OpenRequest, execution: &OpenExecution, result: i32) {
         error: sqlite::error(result).as_deref(),
         bytes: 0,
         opaque: false,
+        rows_estimated: false,
     });
 }

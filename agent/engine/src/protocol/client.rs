@@ -109,6 +109,8 @@ pub enum Finding {
     },
     /// The answer to the oldest open operation ended with the part that [`Finding::Answering`] last told of.
     AnsweredBefore,
+    /// Rows that the next answer tells are an estimate: not all of them were captured.
+    RowsEstimated,
     /// The connection is encrypted from here on: with the next bytes that look so, these included.
     Encrypted,
     /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.

@@ -21,6 +21,7 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             bytes: 1,
             error: (*ns == 0).then_some("42P01"),
             opaque: false,
+            rows_estimated: false,
         });
     }
     all.into_entries(10, 0)

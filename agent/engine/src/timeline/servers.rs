@@ -34,6 +34,8 @@ pub(crate) struct OpenOperation {
     pub(crate) error: Option<String>,
     /// Bytes of it and of its answer. Those of a transfer with parts of several are the first one's.
     pub(crate) bytes: u64,
+    /// The rows of its answer are an estimate.
+    pub(crate) rows_estimated: bool,
 }
 
 /// Bytes that a transfer moved, until they are somebody's.
@@ -263,6 +265,7 @@ impl Server {
                         read_ns: 0,
                         error: None,
                         bytes: moved.asked(),
+                        rows_estimated: false,
                     });
                 }
                 Finding::Asked { .. } | Finding::Missed => outcome.missed = true,
@@ -301,6 +304,11 @@ impl Server {
                         outcome
                             .answers
                             .push(self.answered(operation, end_ns, (0, error)));
+                    }
+                }
+                Finding::RowsEstimated => {
+                    if let Some(operation) = self.open.front_mut() {
+                        operation.rows_estimated = true;
                     }
                 }
                 Finding::Encrypted => {}

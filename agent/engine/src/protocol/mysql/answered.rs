@@ -194,7 +194,11 @@ impl MysqlSession {
     pub(super) fn result_over(&mut self, status: Status, rows: bool, found: &mut Vec<Finding>) {
         self.backslash = Some(status.backslash());
         self.answer = Answer::First;
-        self.hidden = Hidden::default();
+        // Rows of several results are one sum.
+        self.hidden = Hidden {
+            estimated: self.hidden.estimated,
+            ..Hidden::default()
+        };
         let Some(statement) = self.open.statement() else {
             return self.answer_last(found);
         };
@@ -218,6 +222,9 @@ impl MysqlSession {
         if let Some(statement) = self.open.statement() {
             statement.several = has_several_results(&shape);
             if std::mem::replace(&mut statement.counts, true) {
+                if std::mem::take(&mut self.hidden.estimated) {
+                    found.push(Finding::RowsEstimated);
+                }
                 found.push(Finding::Answered { rows, error: None });
             }
         }
@@ -230,6 +237,9 @@ impl MysqlSession {
             && command.is_operation()
         {
             let rows = self.rows;
+            if self.hidden.estimated {
+                found.push(Finding::RowsEstimated);
+            }
             found.push(Finding::Answered { rows, error: None });
         }
         // Where not all results were captured, those of the other statements were among them.

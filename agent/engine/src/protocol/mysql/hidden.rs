@@ -9,6 +9,8 @@ const SEARCHED: usize = 1024;
 const LONG: usize = 150;
 /// Rows that may be estimated: a quarter more or less makes no difference of a round.
 const ESTIMATED: u64 = 512;
+/// Bytes of as many packets as there are numbers: of fewer it is certain how many packets they are.
+const ROUND: u64 = 256 * 5;
 /// Rows that count for how long those beside them are.
 const RECENT: u64 = 64;
 
@@ -24,6 +26,8 @@ pub(super) struct Hidden {
     seen_bytes: u64,
     least: u64,
     most: u64,
+    /// How many packets there were is not certain.
+    pub(super) estimated: bool,
 }
 
 impl Hidden {
@@ -47,7 +51,7 @@ impl Hidden {
     }
 
     /// Packets in so many bytes, between one with the number `from` and, without it, one with the number `to`.
-    pub(super) fn packets(&self, from: u8, to: u8, bytes: u64) -> u64 {
+    pub(super) fn packets(&mut self, from: u8, to: u8, bytes: u64) -> u64 {
         let least = u64::from(to.wrapping_sub(from));
         let about = bytes
             .saturating_mul(self.seen)
@@ -58,6 +62,7 @@ impl Hidden {
         } else {
             (about - about / 4).saturating_sub(least) / 256
         };
+        self.estimated |= bytes >= ROUND;
         least + 256 * rounds
     }
 }

@@ -251,6 +251,7 @@ impl MysqlSession {
         let mut sizes = self.hidden;
         sizes.see(again.len as u64);
         let mut packets = sizes.packets(next, again.number, bytes);
+        self.hidden.estimated |= sizes.estimated;
         match self.answer {
             Answer::Columns(left) if packets < left => {
                 self.answer = Answer::Columns(left - packets);

@@ -42,7 +42,10 @@ const BEFORE_VALUE: &[&str] = &[
 /// Words that compare with a value.
 const COMPARES: &[&str] = &["like", "glob", "match", "regexp", "is", "escape"];
 
-/// Words that are values; they stay unless a list is folded.
+/// Words that are literals where a value is expected.
+const CONSTANTS: &[&str] = &["null", "true", "false"];
+
+/// Words that are values in a list that is folded.
 const VALUE_WORDS: &[&str] = &["null", "true", "false", "default"];
 
 /// Writes the shape of one statement.
@@ -54,6 +57,8 @@ pub(super) struct Shaper {
     /// More was to be written than is kept.
     full: bool,
     last: Last,
+    /// The last token was a word.
+    after_word: bool,
     /// Where a sign stands that belongs to the number behind it, if one follows.
     sign: Option<usize>,
     fold: Fold,
@@ -154,6 +159,7 @@ impl Shaper {
             _ => {}
         }
         self.last = last(token);
+        self.after_word = matches!(token, Token::Word(_));
     }
 
     /// Nothing that comes can change the shape.
@@ -213,6 +219,8 @@ impl Shaper {
             {
                 Token::Text
             }
+            // Behind a word they may be syntax: `is not null`, `set null`.
+            (Token::Word(word), ..) if !self.after_word && is_one(word, CONSTANTS) => Token::Text,
             (Token::NameOrText(_), Last::Comparison, _)
             | (Token::NameOrText(_), _, Fold::List { .. }) => Token::Text,
             (Token::NameOrText(name), ..) => Token::Quoted(name),

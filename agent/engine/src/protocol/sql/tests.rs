@@ -35,8 +35,8 @@ fn every_dialect() {
                 ("select t1.c2, _x, é from t1", "select t1.c2, _x, é from t1"),
                 ("select X'1f', x'2F'", "select ?, ?"),
                 (
-                    "a = NULL and b is not null and c = TRUE",
-                    "a = NULL and b is not null and c = TRUE",
+                    "a = NULL and b is not null and c = TRUE and f(d, null)",
+                    "a = ? and b is not null and c = ? and f(d, ?)",
                 ),
                 (
                     "where a = ? and b = :name and c = %s",

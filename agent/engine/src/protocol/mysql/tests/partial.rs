@@ -350,6 +350,15 @@ fn results_that_were_not_captured() {
 }
 
 #[test]
+fn rows_that_were_not_captured_are_an_estimate() {
+    for (count, estimated) in [(1, false), (2, false), (1000, true)] {
+        let found = captured(&[Client(query("select a")), Server(set(count))]);
+        let told = found.contains(&Finding::RowsEstimated);
+        assert_eq!(told, estimated, "{count}: {found:?}");
+    }
+}
+
+#[test]
 fn statements_that_were_captured_in_part() {
     let sql = format!("select {} from t where a = 'secret'", "a, ".repeat(1000));
     let found = captured(&[&[Client(query(&sql)), Server(set(1))][..], &next()].concat());
