@@ -255,18 +255,7 @@ impl Server {
         for finding in found {
             match finding {
                 Finding::Asked { shape } if self.open.len() < OPEN => {
-                    let same = self.open.back().filter(|last| *last.shape == *shape);
-                    let shape = same.map_or_else(|| shape.into(), |last| Arc::clone(&last.shape));
-                    self.open.push_back(OpenOperation {
-                        owner,
-                        shape,
-                        asked_ns: now_ns,
-                        first_byte_ns: 0,
-                        read_ns: 0,
-                        error: None,
-                        bytes: moved.asked(),
-                        rows_estimated: false,
-                    });
+                    self.asked(&shape, owner, now_ns, moved.asked());
                 }
                 Finding::Asked { .. } | Finding::Missed => outcome.missed = true,
                 Finding::Answered { rows, error } => {
@@ -315,6 +304,21 @@ impl Server {
             }
         }
         self.count_part(moved);
+    }
+
+    fn asked(&mut self, shape: &str, owner: Option<Owner>, now_ns: u64, bytes: u64) {
+        let same = self.open.back().filter(|last| *last.shape == *shape);
+        let shape = same.map_or_else(|| shape.into(), |last| Arc::clone(&last.shape));
+        self.open.push_back(OpenOperation {
+            owner,
+            shape,
+            asked_ns: now_ns,
+            first_byte_ns: 0,
+            read_ns: 0,
+            error: None,
+            bytes,
+            rows_estimated: false,
+        });
     }
 
     /// What began and ended no operation is a part of one that goes on.

@@ -5,7 +5,6 @@ use super::{
     NOT_CAPTURED,
     command::has_several_results,
     framing::Packet,
-    hidden::Hidden,
     open::Expect,
     packet::{self, EOF, EOF_LEN, ERR, INFILE, OK, PROGRESS, Status},
     session::MysqlSession,
@@ -195,10 +194,7 @@ impl MysqlSession {
         self.backslash = Some(status.backslash());
         self.answer = Answer::First;
         // Rows of several results are one sum.
-        self.hidden = Hidden {
-            estimated: self.hidden.estimated,
-            ..Hidden::default()
-        };
+        self.hidden = self.hidden.next_result();
         let Some(statement) = self.open.statement() else {
             return self.answer_last(found);
         };

@@ -31,6 +31,14 @@ pub(super) struct Hidden {
 }
 
 impl Hidden {
+    /// What is known of the next result of the same statement: its rows are added to those before.
+    pub(super) fn next_result(self) -> Self {
+        Self {
+            estimated: self.estimated,
+            ..Self::default()
+        }
+    }
+
     /// A row of so many bytes was captured.
     pub(super) fn see(&mut self, bytes: u64) {
         if self.seen >= RECENT || self.seen == 0 {
