@@ -280,49 +280,73 @@ fn transferred(
             slot.totals.bytes_out[io] += result as u64;
         }
     }
-    if result > 0 && walked.kind == DescriptorKind::Upstream && !peeks(number, registers) {
-        count_round_trip(slot, !reads);
-        if COPY_DATA.load() == 0 {
-            return;
-        }
-        let span = payload::span(kind, registers, result as u64);
-        let mut exchange = Exchange {
-            inode: walked.inode,
-            sock: walked.sock,
-            now: clock(),
-            len: result as u64,
-            start: span.start,
-            first_len: span.first_len,
-            end: span.end,
-            to: if number == SENDTO {
-                registers.arg4()
-            } else {
-                0
-            },
-            family: u32::from(walked.family),
-            writes: u32::from(!reads),
-        };
-        write_begin(slot);
-        parts::exchange(slot, &mut exchange, kind, registers);
-        write_end(slot);
+    if peeks(number, registers) {
         return;
     }
-    if walked.kind == DescriptorKind::Accepted && !peeks(registers.number(), registers) {
-        let now = clock();
-        let len = if result > 0 { result as u64 } else { 0 };
-        let transfer = Transfer {
-            task,
-            descriptor: &walked,
-            fd: registers.arg0() as i32,
-            result,
-            span: payload::span(kind, registers, len),
-        };
-        write_begin(slot);
-        if reads {
-            connection::on_read(slot, &transfer, now);
-        } else {
-            connection::on_write(slot, &transfer, now);
-        }
-        write_end(slot);
+    if result > 0 && walked.kind == DescriptorKind::Upstream {
+        with_server(slot, &walked, kind, registers, result);
+    } else if walked.kind == DescriptorKind::Accepted {
+        with_client(task, slot, &walked, kind, registers, result);
     }
+}
+
+/// Bytes went to or came from a server.
+#[inline(always)]
+fn with_server(
+    slot: &mut ThreadSlot,
+    walked: &Descriptor,
+    kind: u8,
+    registers: SyscallRegisters,
+    result: i64,
+) {
+    let reads = is_read(kind);
+    count_round_trip(slot, !reads);
+    if COPY_DATA.load() == 0 {
+        return;
+    }
+    let span = payload::span(kind, registers, result as u64);
+    let named = registers.number() == SENDTO;
+    let mut exchange = Exchange {
+        inode: walked.inode,
+        sock: walked.sock,
+        now: clock(),
+        len: result as u64,
+        start: span.start,
+        first_len: span.first_len,
+        end: span.end,
+        to: if named { registers.arg4() } else { 0 },
+        family: u32::from(walked.family),
+        writes: u32::from(!reads),
+    };
+    write_begin(slot);
+    parts::exchange(slot, &mut exchange, kind, registers);
+    write_end(slot);
+}
+
+/// Bytes went to or came from a client, or did not for a reason.
+#[inline(always)]
+fn with_client(
+    task: *const Task,
+    slot: &mut ThreadSlot,
+    walked: &Descriptor,
+    kind: u8,
+    registers: SyscallRegisters,
+    result: i64,
+) {
+    let now = clock();
+    let len = if result > 0 { result as u64 } else { 0 };
+    let transfer = Transfer {
+        task,
+        descriptor: walked,
+        fd: registers.arg0() as i32,
+        result,
+        span: payload::span(kind, registers, len),
+    };
+    write_begin(slot);
+    if is_read(kind) {
+        connection::on_read(slot, &transfer, now);
+    } else {
+        connection::on_write(slot, &transfer, now);
+    }
+    write_end(slot);
 }
