@@ -20,3 +20,19 @@ fn counts_what_the_server_counts() -> Result<()> {
     }
     Ok(())
 }
+
+/// Round trips are exact whether operations are read or not.
+#[test]
+fn round_trips_without_operations() -> Result<()> {
+    let Some(live) = live("operations::redis::round_trips_without_operations")? else {
+        return Ok(());
+    };
+    let setting = Setting::alone(&live, &[])?;
+    setting.ask("redis/plain", 2)?;
+    for n in COUNTS {
+        let finished = setting.ask("redis/plain", n)?;
+        assert_eq!(finished.round_trips, n, "{finished:#?}");
+        assert!(finished.operations.is_empty(), "{finished:#?}");
+    }
+    Ok(())
+}
