@@ -117,12 +117,13 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
 /// What is known of the connection. One that is new may have been spoken on before it was watched.
 #[inline(always)]
 pub fn server_state(peer: u64) -> Option<&'static mut u32> {
-    if SERVERS.get_ptr_mut(peer).is_none() {
+    let known = SERVERS.get_ptr_mut(peer).or_else(|| {
         let _ = SERVERS.insert(peer, SERVER_GAP, 0);
-    }
+        SERVERS.get_ptr_mut(peer)
+    });
     // SAFETY: values of a least-recently-used map may be used anew while they are looked at: then a bit of
     // another connection is wrong, which a gap too many or too few is.
-    unsafe { SERVERS.get_ptr_mut(peer)?.as_mut() }
+    unsafe { known?.as_mut() }
 }
 
 /// A part of a transfer.
