@@ -47,6 +47,11 @@ impl Responses {
         matches!(self.state, State::Endless)
     }
 
+    /// The head of a response was read, and not its end.
+    pub(super) fn is_in_body(&self) -> bool {
+        !matches!(self.state, State::Line | State::Headers)
+    }
+
     /// A response has begun.
     pub(super) fn has_begun(&self) -> bool {
         !matches!(self.state, State::Line)

@@ -97,7 +97,8 @@ impl Session for HttpSession {
             };
             self.response(response, found);
         }
-        if self.responses.is_endless() && !self.open.is_empty() {
+        // The client may close the connection without reading the rest.
+        if self.responses.is_in_body() && !self.open.is_empty() {
             found.push(Finding::Answering {
                 error: error(self.responses.status()),
             });

@@ -42,9 +42,28 @@ fn plain(ios: &[Io<'_>], limits: (usize, usize)) -> Vec<Finding> {
     for io in ios {
         feed(&mut *session, *io, limits, &mut found);
     }
-    // How many parts an answer came in makes no difference.
-    found.dedup_by(|a, b| a == b && matches!(a, Finding::Answering { .. }));
-    found
+    settled(found)
+}
+
+/// How many parts an answer came in makes no difference.
+fn settled(found: Vec<Finding>) -> Vec<Finding> {
+    let mut settled = Vec::new();
+    let mut part = None;
+    for finding in found {
+        match finding {
+            Finding::Answering { .. } => part = Some(finding),
+            Finding::Answered { .. } => {
+                part = None;
+                settled.push(finding);
+            }
+            _ => {
+                settled.extend(part.take());
+                settled.push(finding);
+            }
+        }
+    }
+    settled.extend(part);
+    settled
 }
 
 fn split<'a>(io: Io<'a>, at: usize) -> [Io<'a>; 2] {
