@@ -77,9 +77,9 @@ pub struct Config {
     /// Keep literals, keys and arguments in the shapes of operations.
     #[serde(alias = "show-literals")]
     pub show_literals: Option<bool>,
-    /// With operations, do not probe functions of libraries.
-    #[serde(alias = "no-library-probes")]
-    pub no_library_probes: Option<bool>,
+    /// With operations, probe functions of SQLite and OpenSSL libraries.
+    #[serde(alias = "library-probes")]
+    pub library_probes: Option<bool>,
     /// Shortest wait kept with a request: "1ms".
     #[serde(alias = "wait-floor")]
     pub wait_floor: Option<String>,
@@ -178,7 +178,7 @@ mod tests {
             operations = true
             repeated = 20
             show_literals = true
-            no_library_probes = true
+            library_probes = true
             wait_floor = "2ms"
             "#,
         )
@@ -192,7 +192,7 @@ mod tests {
             (Some(20), Some(true))
         );
         assert_eq!(config.listen.unwrap().port(), 7878);
-        assert_eq!(config.no_library_probes, Some(true));
+        assert_eq!(config.library_probes, Some(true));
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
             operations = true
             repeated = 20
             show_literals = true
-            no_library_probes = true
+            library_probes = true
             wait_floor = "2ms"
         "#;
         let config = parse(text).unwrap();

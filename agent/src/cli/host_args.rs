@@ -98,7 +98,7 @@ pub(super) struct HostArgs {
     /// Keep the values of query strings (they may hold secrets)
     #[arg(long, help_heading = "Requests")]
     show_query: bool,
-    /// Read what requests ask of PostgreSQL, MySQL, Redis and memcached: counts, times and shapes. Costs more
+    /// Read what requests ask of databases, caches, HTTP and name servers: counts, times, shapes. Costs more
     #[arg(long, help_heading = "Requests")]
     operations: bool,
     /// Tell a shape that one request asks for this often as repeated (10 unless given)
@@ -107,9 +107,11 @@ pub(super) struct HostArgs {
     /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent
     #[arg(long, help_heading = "Requests")]
     show_literals: bool,
-    /// With --operations, do not probe SQLite and OpenSSL in the processes: no breakpoint in any of their pages
+    /// Read SQLite and what OpenSSL encrypts too (implies --operations), by breakpoints on functions of mapped
+    /// libraries. Costs every process that calls them about 1 us a call; one that changes stacks within a call
+    /// (green threads in a callback) is killed by the kernel
     #[arg(long, help_heading = "Requests")]
-    no_library_probes: bool,
+    library_probes: bool,
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
     wait_floor: Option<String>,
@@ -145,6 +147,7 @@ impl HostArgs {
     pub(super) fn kernel_options(&self, context: &Context) -> anyhow::Result<KernelOptions> {
         let config = &context.config;
         let defaults = KernelOptions::default();
+        let library_probes = self.library_probes || config.library_probes.unwrap_or(false);
         let rules = WatchRules {
             pids: either(&self.pid, &config.pid),
             comms: either(&self.comm, &config.comm),
@@ -199,8 +202,8 @@ impl HostArgs {
                     .unwrap_or(defaults.max_connections),
             )?,
             wait_floor_ns,
-            operations: self.operations || config.operations.unwrap_or(defaults.operations),
-            library_probes: !self.no_library_probes && !config.no_library_probes.unwrap_or(false),
+            operations: library_probes || self.operations || config.operations.unwrap_or(false),
+            library_probes,
         })
     }
 

@@ -160,7 +160,7 @@ impl Default for KernelOptions {
             max_connections: DEFAULT_CONNECTIONS,
             wait_floor_ns: 1_000_000,
             operations: false,
-            library_probes: true,
+            library_probes: false,
         }
     }
 }

@@ -72,8 +72,7 @@ impl Far {
             .env("FAR_PID", far_end.pid().to_string())
             .env("RESOLV_CONF", resolv_conf)
             .start(folder)?;
-        // What is encrypted is to stay so.
-        let agent = Agent::start(live, &["--operations", "--no-library-probes"])?;
+        let agent = Agent::start(live, &["--operations"])?;
         Ok(Self {
             watch: Watch::start(&agent)?,
             _agent: agent,

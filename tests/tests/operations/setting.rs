@@ -69,7 +69,7 @@ impl Setting {
             encrypted: true,
             ..Scene::default()
         };
-        Self::start(live, &["--operations"], &[], scene)
+        Self::start(live, &["--library-probes"], &[], scene)
     }
 
     fn start(

@@ -53,10 +53,19 @@ struct Embedded {
 
 impl Embedded {
     fn new(live: &Live, threads: u32, options: &[&str]) -> Result<Self> {
+        Self::start(live, threads, &[&["--library-probes"], options].concat())
+    }
+
+    /// Nothing is probed.
+    fn plain(live: &Live) -> Result<Self> {
+        Self::start(live, 1, &["--operations"])
+    }
+
+    fn start(live: &Live, threads: u32, options: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("embedded")?;
         let gunicorn = application(&scratch, free_port()?, threads)?;
         let pid = gunicorn.pid().to_string();
-        let mut all = vec!["--operations", "--pid", &pid];
+        let mut all = vec!["--pid", &pid];
         all.extend(options);
         let agent = Agent::start(live, &all)?;
         Ok(Self {
@@ -231,7 +240,7 @@ fn only_where_wanted() -> Result<()> {
     let Some(live) = live("operations::sqlite::only_where_wanted")? else {
         return Ok(());
     };
-    let app = Embedded::new(&live, 1, &["--no-library-probes"])?;
+    let app = Embedded::plain(&live)?;
     let (finished, _) = app.ask("cached", 5, "unprobed")?;
     assert_eq!(total(&finished), 0, "{finished:#?}");
     assert_eq!(breakpoints(app.worker()?)?, 0);
@@ -309,7 +318,7 @@ fn an_application_that_starts_later() -> Result<()> {
     };
     let scratch = Scratch::new("later")?;
     let port = free_port()?;
-    let agent = Agent::start(&live, &["--operations", "--port", &port.to_string()])?;
+    let agent = Agent::start(&live, &["--library-probes", "--port", &port.to_string()])?;
     let watch = Watch::start(&agent)?;
     let gunicorn = application(&scratch, port, 1)?;
     let limit = Duration::from_secs(20);
@@ -347,7 +356,7 @@ fn recorded_and_replayed() -> Result<()> {
     command
         .arg("record")
         .arg(&file)
-        .args(["--json", "--operations", "--pid"]);
+        .args(["--json", "--library-probes", "--pid"]);
     command.arg(gunicorn.pid().to_string());
     let recorder = Watch::spawn(command)?;
     let limit = Duration::from_secs(30);

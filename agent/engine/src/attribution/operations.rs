@@ -221,7 +221,7 @@ impl Book {
 
     fn into_entries(mut self, repeated: u64) -> Vec<Counted> {
         for entry in &mut self.entries {
-            entry.operation.repeated = entry.operation.count >= repeated;
+            entry.operation.repeated = is_repeated(&entry.operation, repeated);
             entry.operation.sampled |= self.sampled;
         }
         self.entries
@@ -234,12 +234,17 @@ impl Book {
         order.sort_by(|a, b| by_time(a, b));
         let out = u32::try_from(order.len().saturating_sub(limit)).unwrap_or(u32::MAX);
         let shown = order.into_iter().take(limit).map(|operation| Operation {
-            repeated: operation.count >= repeated,
+            repeated: is_repeated(operation, repeated),
             sampled: self.sampled || operation.sampled,
             ..operation.clone()
         });
         (shown.collect(), out)
     }
+}
+
+/// Of statements that are not known it is not known either whether they are the same.
+fn is_repeated(operation: &Operation, repeated: u64) -> bool {
+    operation.count >= repeated && !operation.shape.starts_with("unknown (")
 }
 
 fn by_time(a: &Operation, b: &Operation) -> std::cmp::Ordering {

@@ -22,12 +22,7 @@ impl Engine {
         if data.answered() {
             self.answered_client(owner, now_ns);
         }
-        if data.plain() {
-            // What went before it made the connection an encrypted one.
-            if let Some(cipher) = self.servers.known(head.peer) {
-                cipher.ignore();
-            }
-        } else if self.servers.get(id | PLAIN_TEXT_OF).is_some() {
+        if self.is_cipher_text(data) {
             return;
         }
         let used = owner.is_some_and(|owner| self.note_use(owner, id));
@@ -37,6 +32,7 @@ impl Engine {
             self.mark_sampled(owner, now_ns);
             return;
         };
+        let before = server.open_len();
         let mut cut = Outcome::default();
         let chunk = data.chunk();
         let outcome = match findings {
@@ -57,12 +53,15 @@ impl Engine {
                 }
             }
         };
-        if outcome.uninteresting {
-            out.push(Output::Command(Command::IgnoreServer { id }));
-        }
         if server.turns_out_encrypted() {
             let pid = head.header.tgid;
             out.push(Output::Command(Command::LookForLibraries { pid }));
+        }
+        let open = server.open_len();
+        self.servers.note_open(before, open);
+        if outcome.uninteresting {
+            self.servers.note_given_up(id, now_ns);
+            out.push(Output::Command(Command::IgnoreServer { id }));
         }
         for answer in cut.answers.iter().chain(&outcome.answers) {
             self.answered(id, answer);
@@ -70,6 +69,45 @@ impl Engine {
         // What was not shipped before the request's first use of the connection was not its own.
         if outcome.missed || data.spent() || data.gap() && used {
             self.mark_sampled(owner, now_ns);
+        }
+        if self.servers.is_full() {
+            self.give_up_open(id, now_ns);
+        }
+    }
+
+    /// Whether these are bytes of a connection whose plain text is told too. With the first plain text, what went
+    /// before it is forgotten: it made the connection an encrypted one.
+    fn is_cipher_text(&mut self, data: &Data) -> bool {
+        let peer = data.head().peer;
+        if !data.plain() {
+            return self.servers.get(peer | PLAIN_TEXT_OF).is_some();
+        }
+        if let Some(cipher) = self.servers.known(peer) {
+            let open = cipher.open_len();
+            cipher.ignore();
+            self.servers.note_open(open, 0);
+        }
+        false
+    }
+
+    /// There is no room for more open operations: those of this connection are given up.
+    fn give_up_open(&mut self, id: u64, now_ns: u64) {
+        let Some(server) = self.servers.known(id) else {
+            return;
+        };
+        let before = server.open_len();
+        let cut = server.gap(now_ns);
+        let open = server.open_len();
+        self.servers.note_open(before, open);
+        for answer in &cut.answers {
+            self.answered(id, answer);
+        }
+    }
+
+    /// Connections that were given up are told anew from time to time.
+    pub(super) fn try_again(&mut self, now_ns: u64, out: &mut Vec<Output>) {
+        while let Some(id) = self.servers.next_to_try(now_ns) {
+            out.push(Output::Command(Command::ForgetServer { id }));
         }
     }
 

@@ -28,6 +28,7 @@ impl Engine {
         let now_ns = self.now_ns;
         self.overdue_gaps(now_ns);
         self.poll(now_ns, out);
+        self.try_again(now_ns, out);
         self.settle_endings(now_ns, out);
         self.tell_pending_ends(out);
         self.release_held(out);

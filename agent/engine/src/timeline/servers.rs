@@ -12,7 +12,10 @@ use crate::{
 
 /// Connections kept; one that was silent for long goes first.
 pub(crate) const LIMIT: usize = 16_384;
-/// Operations open on one connection at the most.
+/// A connection of which nothing is understood is looked at anew after this time: it may have been joined in the
+/// middle of something long.
+const TRY_AGAIN_NS: u64 = 5_000_000_000;
+/// Operations open on one connection, and on all together, at the most.
 const OPEN: usize = OPEN_LIMIT as usize;
 
 /// Which request asked: its connection and its serial number.
@@ -116,6 +119,11 @@ impl Server {
     pub(crate) fn turns_out_encrypted(&mut self) -> bool {
         let encrypted = self.protocol().is_some_and(ClientProtocol::is_opaque);
         encrypted && !std::mem::replace(&mut self.noticed, true)
+    }
+
+    /// How many operations are open.
+    pub(crate) fn open_len(&self) -> usize {
+        self.open.len()
     }
 
     /// Nothing is read from its bytes any more.
@@ -378,6 +386,10 @@ fn repeated(runs: Vec<(u32, Finding)>) -> impl Iterator<Item = Finding> {
 pub(crate) struct Servers {
     map: Recent<Server>,
     options: SessionOptions,
+    /// Operations open on all of them.
+    open: usize,
+    /// Connections that were given up, and when.
+    given_up: VecDeque<(u64, u64)>,
 }
 
 impl Servers {
@@ -385,11 +397,39 @@ impl Servers {
         Self {
             map: Recent::new(LIMIT),
             options,
+            open: 0,
+            given_up: VecDeque::new(),
         }
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Server> {
         self.map.get(id)
+    }
+
+    /// Operations open on a connection were so many before, and are so many now.
+    pub(crate) fn note_open(&mut self, before: usize, now: usize) {
+        self.open = (self.open + now).saturating_sub(before);
+    }
+
+    /// More operations are open on all connections together than are kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open > OPEN
+    }
+
+    /// Nothing that is spoken on the connection was understood.
+    pub(crate) fn note_given_up(&mut self, id: u64, now_ns: u64) {
+        if self.given_up.len() < LIMIT {
+            self.given_up.push_back((now_ns, id));
+        }
+    }
+
+    /// A connection that was given up so long ago that it may be looked at anew.
+    pub(crate) fn next_to_try(&mut self, now_ns: u64) -> Option<u64> {
+        let (since_ns, id) = *self.given_up.front()?;
+        (since_ns.saturating_add(TRY_AGAIN_NS) <= now_ns).then(|| {
+            self.given_up.pop_front();
+            id
+        })
     }
 
     /// The connection, if it is known.
@@ -405,7 +445,7 @@ impl Servers {
         address: impl FnOnce() -> String,
     ) -> (&mut Server, Option<Server>) {
         let options = self.options;
-        self.map.entry(id, || Server {
+        let (server, gone) = self.map.entry(id, || Server {
             address: address().into(),
             speech: Speech::new(),
             options,
@@ -413,7 +453,11 @@ impl Servers {
             answered_ns: 0,
             first_ns: now_ns,
             noticed: false,
-        })
+        });
+        if let Some(gone) = &gone {
+            self.open = self.open.saturating_sub(gone.open_len());
+        }
+        (server, gone)
     }
 }
 

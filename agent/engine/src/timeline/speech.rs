@@ -54,8 +54,13 @@ impl Speech {
     ) -> Heard {
         let mut heard = Heard::default();
         if let Self::Unknown(tries) = self {
+            let first = *tries == 0;
             *self = recognise(chunk.front, *tries, options);
             heard.given_up = matches!(self, Self::Ignored);
+            if !first && matches!(self, Self::Known(..)) {
+                // What was written before may have asked for something.
+                found.push(Finding::Missed);
+            }
         }
         if let Self::Known(_, session) = self {
             session.written(chunk, found);
@@ -82,8 +87,11 @@ impl Speech {
 
     /// Bytes were not seen, in either direction.
     pub(crate) fn gap(&mut self, found: &mut Vec<Finding>) {
-        if let Self::Known(_, session) = self {
-            session.gap(found);
+        match self {
+            Self::Known(_, session) => session.gap(found),
+            // It is looked at anew from time to time.
+            Self::Ignored => *self = Self::new(),
+            Self::Unknown(_) | Self::Told(_) => {}
         }
     }
 

@@ -248,6 +248,7 @@ pub fn probe_features() -> Vec<Feature> {
         max_connections: 16,
         ring_bytes: 4096,
         operations: true,
+        library_probes: true,
         ..KernelOptions::default()
     };
     match load::load(&options) {
@@ -264,19 +265,19 @@ pub fn probe_features() -> Vec<Feature> {
     }
 }
 
-/// Which libraries an agent that reads operations would probe now.
+/// Which libraries an agent would probe now, if it was to.
 fn library_probes(ready: &[Library]) -> Feature {
     let serving = rules::take_stock(&WatchRules::default()).candidates;
     let found = libraries::survey(&serving);
     let reason = if ready.is_empty() {
         "see the features of the libraries".to_owned()
     } else if found.is_empty() {
-        "no process that listens has SQLite or OpenSSL mapped; used with --operations only"
+        "no process that listens has SQLite or OpenSSL mapped; off without --library-probes"
             .to_owned()
     } else {
         let list = found.join(", ");
         format!(
-            "with --operations, a breakpoint on functions of: {list}; --no-library-probes: none"
+            "off unless asked for: --operations --library-probes puts breakpoints on functions of {list}"
         )
     };
     Feature {

@@ -150,3 +150,42 @@ fn a_tunnel_is_tls_from_its_first_write_on() {
         ]
     );
 }
+
+#[test]
+fn what_is_not_understood_is_looked_at_anew_later() {
+    let mut connection = Connection::new();
+    for n in 0..4 {
+        let outcome = connection.write(n, b"\x01\x02garbage\xff");
+        assert_eq!(outcome.uninteresting, n == 3);
+    }
+    assert!(!connection.write(5, b"*1\r\n$4\r\nPING\r\n").uninteresting);
+    assert!(connection.open().is_empty(), "it is ignored");
+    connection.servers.note_given_up(7, 1_000);
+    assert_eq!(connection.servers.next_to_try(TRY_AGAIN_NS), None);
+    let later = 1_000 + TRY_AGAIN_NS;
+    assert_eq!(connection.servers.next_to_try(later), Some(7));
+    assert_eq!(connection.servers.next_to_try(later), None);
+    connection.server().gap(later);
+    connection.write(later, b"*1\r\n$4\r\nPING\r\n");
+    assert_eq!(connection.open(), [("PING".to_owned(), 99)]);
+}
+
+#[test]
+fn a_connection_that_is_understood_late_has_missed_something() {
+    let mut connection = Connection::new();
+    assert!(!connection.write(1, b"*").missed);
+    let outcome = connection.write(2, b"*1\r\n$4\r\nPING\r\n");
+    assert!(outcome.missed);
+    assert_eq!(connection.open().len(), 1);
+}
+
+#[test]
+fn open_operations_have_a_bound_over_all_connections() {
+    let mut servers = Servers::new(SessionOptions::default());
+    servers.note_open(0, OPEN);
+    assert!(!servers.is_full());
+    servers.note_open(0, 1);
+    assert!(servers.is_full());
+    servers.note_open(OPEN, 0);
+    assert!(!servers.is_full());
+}
