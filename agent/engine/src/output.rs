@@ -371,6 +371,17 @@ pub struct InFlight {
     /// Those that are over, most time first.
     pub operations: Vec<Operation>,
     pub shapes_left_out: u32,
+    pub open_operations: Vec<OpenOperation>,
+}
+
+/// An operation without its whole answer. See `whyslow.v1.OpenOperation`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct OpenOperation {
+    pub protocol: &'static str,
+    pub peer: Arc<str>,
+    pub shape: Arc<str>,
+    pub age_ns: u64,
 }
 
 /// A worker. See `whyslow.v1.Worker`.

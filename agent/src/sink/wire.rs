@@ -1,8 +1,8 @@
 //! Domain types to wire types, field by field. No decisions are made here.
 
 use whyslow_engine::output::{
-    Event, EventKind, InFlight, LedgerEntry, Operation, RequestFinished, RequestStarted, Route,
-    Shape, Target, WaitEntry, Worker, WorkerEnded, WorkerStarted,
+    Event, EventKind, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
+    RequestStarted, Route, Shape, Target, WaitEntry, Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -182,6 +182,16 @@ pub fn in_flight(request: &InFlight, anchor: Anchor) -> v1::InFlightRequest {
         binding: request.binding.name().to_owned(),
         operations: request.operations.iter().map(operation).collect(),
         shapes_left_out: request.shapes_left_out,
+        open_operations: request.open_operations.iter().map(open_operation).collect(),
+    }
+}
+
+fn open_operation(open: &OpenOperation) -> v1::OpenOperation {
+    v1::OpenOperation {
+        protocol: open.protocol.to_owned(),
+        peer: (*open.peer).to_owned(),
+        shape: (*open.shape).to_owned(),
+        age_ns: open.age_ns,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Engine, RoutesView, ShapesView};
 use crate::{
     attribution::{live, waits},
-    output::{Binding, InFlight, RequestStarted, Worker},
+    output::{Binding, InFlight, OpenOperation, RequestStarted, Worker},
     timeline::{
         request::{Head, OpenRequest},
         threads::Thread,
@@ -15,12 +15,13 @@ impl Engine {
     /// Requests in flight, oldest first. `now_ns`: monotonic.
     #[must_use]
     pub fn in_flight(&self, now_ns: u64) -> Vec<InFlight> {
-        let mut open: Vec<&OpenRequest> = self.connections.iter_open().map(|(_, r)| r).collect();
-        open.sort_unstable_by_key(|r| (r.begin_ns, r.serial));
-        open.into_iter().map(|r| self.live(r, now_ns)).collect()
+        let mut open: Vec<(u64, &OpenRequest)> = self.connections.iter_open().collect();
+        open.sort_unstable_by_key(|(_, r)| (r.begin_ns, r.serial));
+        let live = |(id, request)| self.live(id, request, now_ns);
+        open.into_iter().map(live).collect()
     }
 
-    fn live(&self, request: &OpenRequest, now_ns: u64) -> InFlight {
+    fn live(&self, id: u64, request: &OpenRequest, now_ns: u64) -> InFlight {
         let started = request.started.clone().unwrap_or_else(|| {
             Arc::new(RequestStarted {
                 id: request.id,
@@ -55,9 +56,14 @@ impl Engine {
             Binding::Thread => request.operations.so_far(self.settings.repeated, SHAPES),
             _ => (Vec::new(), 0),
         };
+        let open_operations = match binding {
+            Binding::Thread => self.open_operations(request, id, now_ns),
+            _ => Vec::new(),
+        };
         InFlight {
             operations,
             shapes_left_out,
+            open_operations,
             started,
             age_ns: now_ns.saturating_sub(request.begin_ns),
             phase: phase(request),
@@ -67,6 +73,30 @@ impl Engine {
             ledger,
             binding,
         }
+    }
+
+    /// What the request on connection `id` waits for servers to answer, oldest first.
+    fn open_operations(&self, request: &OpenRequest, id: u64, now_ns: u64) -> Vec<OpenOperation> {
+        let owner = (id, request.serial);
+        let servers = request.servers.iter();
+        let servers = servers.filter_map(|server| self.servers.get(*server));
+        let mut open: Vec<OpenOperation> = servers
+            .filter_map(|server| Some((server, server.protocol()?)))
+            .flat_map(|(server, protocol)| {
+                server
+                    .open_of(owner)
+                    .take(SHAPES)
+                    .map(|open| OpenOperation {
+                        protocol: protocol.name(),
+                        peer: Arc::clone(&server.address),
+                        shape: Arc::clone(&open.shape),
+                        age_ns: now_ns.saturating_sub(open.asked_ns),
+                    })
+            })
+            .collect();
+        open.sort_by_key(|open| std::cmp::Reverse(open.age_ns));
+        open.truncate(SHAPES);
+        open
     }
 
     /// Threads whose slots the outside should read (as `Input::Thread`) before `in_flight`.

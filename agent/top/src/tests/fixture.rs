@@ -9,8 +9,9 @@ use ratatui::{
 };
 use whyslow_proto::v1::{
     AgentStatus, Feature, FileTarget, InFlightRequest, InFlightResponse, InfoResponse, LedgerEntry,
-    LockTarget, Loss, Operation, PeerTarget, ProcessTarget, RequestStarted, Route, RoutesResponse,
-    Shape, ShapesResponse, WaitTarget, Worker, WorkersResponse, wait_target::Target,
+    LockTarget, Loss, OpenOperation, Operation, PeerTarget, ProcessTarget, RequestStarted, Route,
+    RoutesResponse, Shape, ShapesResponse, WaitTarget, Worker, WorkersResponse,
+    wait_target::Target,
 };
 
 use crate::{
@@ -96,6 +97,7 @@ pub(crate) fn request(
         binding: "thread".to_owned(),
         operations: Vec::new(),
         shapes_left_out: 0,
+        open_operations: Vec::new(),
     }
 }
 
@@ -200,6 +202,7 @@ pub(crate) fn without_operations() -> Snapshot {
     snapshot.shapes.shapes.clear();
     for request in &mut snapshot.in_flight.requests {
         request.operations.clear();
+        request.open_operations.clear();
     }
     for route in &mut snapshot.routes.routes {
         route.operations_per_request = 0.0;
@@ -248,6 +251,12 @@ fn in_flight() -> InFlightResponse {
         operation("redis", "GET ?", 2),
     ];
     answer.requests[0].shapes_left_out = 3;
+    answer.requests[0].open_operations = vec![OpenOperation {
+        protocol: "postgresql".to_owned(),
+        peer: "127.0.0.1:5432".to_owned(),
+        shape: "select pg_sleep(?)".to_owned(),
+        age_ns: 3_000_000_000,
+    }];
     answer.requests[1].operations = vec![operation("redis", "SET ? ...", 1)];
     answer
 }

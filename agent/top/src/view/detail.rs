@@ -95,6 +95,7 @@ impl Page {
         );
         let asked = operations::in_a_line(request, snapshot, self.columns);
         self.add("asked for", &asked);
+        self.add("asks now", &operations::open(request));
         self.add("route", &clean(&started.route));
         let worker = format!(
             "pid {}, tid {}, {}",

@@ -27,7 +27,11 @@ pub(super) fn in_a_line(request: &InFlightRequest, snapshot: &Snapshot, columns:
     }
     let operations = &request.operations;
     if operations.is_empty() {
-        return "nothing so far".to_owned();
+        return if request.open_operations.is_empty() {
+            "nothing so far".to_owned()
+        } else {
+            String::new()
+        };
     }
     let sampled = request.shapes_left_out > 0 || operations.iter().any(|one| one.sampled);
     let least = if sampled { "at least " } else { "" };
@@ -38,6 +42,24 @@ pub(super) fn in_a_line(request: &InFlightRequest, snapshot: &Snapshot, columns:
     let repeated = operations.iter().filter(|one| one.repeated);
     if let Some(most) = repeated.max_by_key(|one| one.count) {
         text += &format!("; one shape {} times (N+1)", count(most.count));
+    }
+    text
+}
+
+/// What it waits for a server to answer, longest first; empty: nothing.
+pub(super) fn open(request: &InFlightRequest) -> String {
+    let Some(oldest) = request.open_operations.first() else {
+        return String::new();
+    };
+    let mut text = format!(
+        "for {}: {} {}",
+        duration(oldest.age_ns),
+        clean(&oldest.protocol),
+        clean(&oldest.shape)
+    );
+    let more = request.open_operations.len() - 1;
+    if more > 0 {
+        text += &format!("; and {more} more");
     }
     text
 }

@@ -86,14 +86,22 @@ async fn a_repeated_shape_is_seen_while_it_happens() {
             .script
             .send(worker.ask(&format!("{command} key"), 2 * MS));
     }
+    let slow = worker.exchange(true, b"*2\r\n$5\r\nBLPOP\r\n$1\r\nk\r\n");
+    agent.script.send([slow]);
     let answer = until(
         || async {
             let query = v1::InFlightQuery::default();
             client.clone().in_flight(query).await.unwrap().into_inner()
         },
-        |answer| answer.requests.iter().any(|r| r.shapes_left_out == 1),
+        |answer| {
+            let open = |r: &v1::InFlightRequest| !r.open_operations.is_empty();
+            answer.requests.iter().any(open)
+        },
     )
     .await;
+    assert_eq!(answer.requests[0].shapes_left_out, 1);
+    let open = &answer.requests[0].open_operations[0];
+    assert_eq!((&*open.protocol, &*open.shape), ("redis", "BLPOP ?"));
     let operations = &answer.requests[0].operations;
     assert_eq!(operations.len(), 8, "the others are only counted");
     let first = &operations[0];
