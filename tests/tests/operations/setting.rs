@@ -227,7 +227,10 @@ pub(crate) fn assert_true(finished: &Finished) {
     let text = format!("{:?}", finished.operations);
     assert!(!text.contains(SECRET), "a secret was told: {text}");
     for operation in &finished.operations {
-        assert_eq!(operation.repeated, operation.count >= 10, "{operation:?}");
+        // Statements that are not known need not be the same.
+        let known = !operation.shape.starts_with("unknown (");
+        let repeated = known && operation.count >= 10;
+        assert_eq!(operation.repeated, repeated, "{operation:?}");
         assert!(operation.slowest_ns <= operation.total_ns, "{operation:?}");
         assert!(operation.total_ns <= finished.wall_ns, "{operation:?}");
     }

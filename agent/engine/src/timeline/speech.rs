@@ -54,13 +54,8 @@ impl Speech {
     ) -> Heard {
         let mut heard = Heard::default();
         if let Self::Unknown(tries) = self {
-            let first = *tries == 0;
             *self = recognise(chunk.front, *tries, options);
             heard.given_up = matches!(self, Self::Ignored);
-            if !first && matches!(self, Self::Known(..)) {
-                // What was written before may have asked for something.
-                found.push(Finding::Missed);
-            }
         }
         if let Self::Known(_, session) = self {
             session.written(chunk, found);

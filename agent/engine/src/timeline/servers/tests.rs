@@ -171,15 +171,6 @@ fn what_is_not_understood_is_looked_at_anew_later() {
 }
 
 #[test]
-fn a_connection_that_is_understood_late_has_missed_something() {
-    let mut connection = Connection::new();
-    assert!(!connection.write(1, b"*").missed);
-    let outcome = connection.write(2, b"*1\r\n$4\r\nPING\r\n");
-    assert!(outcome.missed);
-    assert_eq!(connection.open().len(), 1);
-}
-
-#[test]
 fn open_operations_have_a_bound_over_all_connections() {
     let mut servers = Servers::new(SessionOptions::default());
     servers.note_open(0, OPEN);
