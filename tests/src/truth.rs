@@ -43,7 +43,7 @@ pub struct Measured {
     pub pid: u32,
     /// Thread, as the kernel numbers it.
     pub tid: u32,
-    /// From the entry of the application to the log line, ns.
+    /// From the read of its head to the last write of its response, ns.
     pub wall_ns: u64,
     /// CPU time of the thread in that time, ns.
     pub thread_ns: u64,

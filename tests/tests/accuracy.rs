@@ -1,11 +1,9 @@
 //! The ledger against the application's own clocks: each account holds what the application measured,
 //! within max(2 %, 1 ms) of the median of ten requests.
 //!
-//! A woken thread may wait for a CPU, and the application's wall time holds that too: the account and the run
-//! queue time within the same interval together are compared with it. Run queue time of an interval is the
-//! kernel's own count (`schedstat`), not the ledger's. Where bytes are moved (files, the client), the
-//! application's figure is its wall time less its thread's CPU time; `cpu` is compared with the thread's CPU
-//! time in the application.
+//! A thread that waits uses a CPU before and after, and may wait for one: an account is compared with the
+//! application's wall time less both. Run queue time of an interval is the kernel's own count (`schedstat`),
+//! not the ledger's. `cpu` is compared with the thread's own clock, from the read of the head to the last write.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -99,16 +97,13 @@ fn read_slowly(truth: &Truth, target: &str, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the application says about one account of one request, run queue time taken off, ns.
+/// What the application says about the accounts of one request, ns.
 fn expected(measured: &Measured) -> BTreeMap<String, u64> {
     let mut accounts = BTreeMap::new();
     for part in &measured.parts {
-        let moves_bytes =
-            part.account.starts_with("disk") || part.account.starts_with("net.client");
         let ns = match part.account.as_str() {
             "cpu" => measured.thread_ns,
-            _ if moves_bytes => part.wall_ns.saturating_sub(part.cpu_ns + part.queued_ns),
-            _ => part.wall_ns.saturating_sub(part.queued_ns),
+            _ => part.wall_ns.saturating_sub(part.cpu_ns + part.queued_ns),
         };
         *accounts.entry(part.account.clone()).or_insert(0) += ns;
     }

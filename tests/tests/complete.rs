@@ -109,10 +109,20 @@ fn assert_all_right(seen: &[Finished]) {
         .collect();
     assert!(
         wrong.is_empty(),
-        "{} are wrong, the first: {:#?}",
+        "{} are wrong, the first with its neighbours: {:#?}",
         wrong.len(),
-        wrong[0]
+        neighbours(seen, wrong[0])
     );
+}
+
+/// The requests of the same connection from the one before it to the one after it.
+fn neighbours<'a>(seen: &'a [Finished], of: &Finished) -> Vec<&'a Finished> {
+    let mut all: Vec<&Finished> = seen.iter().filter(|f| f.client == of.client).collect();
+    all.sort_by_key(|f| f.start_monotonic_ns);
+    let place = all.iter().position(|f| f.request_id == of.request_id);
+    let place = place.unwrap_or(0);
+    let end = all.len().min(place + 2);
+    all.drain(place.saturating_sub(1)..end).collect()
 }
 
 /// 2,000 requests per second on 32 keep-alive connections to `gthread` workers: the client's answers, the

@@ -10,9 +10,11 @@ a demonstration and uses no framework: what is measured must be the one thing, a
 One JSON line per request goes to `$TRUTH_DIR/log-<pid>.jsonl`:
     {"key", "case", "pid", "tid", "wall_ns", "thread_ns",
      "parts": [{"account", "wall_ns", "cpu_ns", "queued_ns"}]}
-`parts` are the intervals that must be found in the ledger under that account; `queued_ns` is the time within that
-the thread was runnable and had no CPU, by the kernel's own count. Waits that need another
-process are caused by `peer.py`, whose addresses are in `TRUTH_TCP` (host:port) and `TRUTH_UNIX` (path).
+`thread_ns` is the thread's CPU time from the read of the request's head to the last write of its response,
+`wall_ns` the time between the same two. `parts` are the intervals that must be found in the ledger under that
+account; `queued_ns` is the time within that the thread was runnable and had no CPU, by the kernel's own count.
+Waits that need another process are caused by `peer.py`, whose addresses are in `TRUTH_TCP` (host:port) and
+`TRUTH_UNIX` (path).
 """
 
 import ctypes
@@ -27,6 +29,10 @@ import subprocess
 import threading
 import time
 from urllib.parse import parse_qs
+
+from gunicorn import util
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.http.wsgi import Response
 
 DIRECTORY = os.environ["TRUTH_DIR"]
 TCP = os.environ.get("TRUTH_TCP", "")
@@ -55,8 +61,6 @@ class Parts:
 
     def __init__(self):
         self.items = []
-        self.wall = time.monotonic_ns()
-        self.thread = time.thread_time_ns()
 
     def measure(self, account, action):
         """Runs `action` and keeps how long it took under `account`."""
@@ -73,6 +77,57 @@ class Parts:
         return result
 
 
+# --- from the read of a head to the last write ------------------------------------------------------
+
+
+class Bounds(threading.local):
+    """The clocks of this thread's request; monotonic and of the thread, ns."""
+
+    source = None
+    begin = None
+    end = None
+    line = None
+
+
+bounds = Bounds()
+
+
+def clocks():
+    return time.monotonic_ns(), time.thread_time_ns()
+
+
+def after(function, note):
+    """`function`, and `note` when it has returned."""
+
+    def wrapped(*arguments, **named):
+        result = function(*arguments, **named)
+        note(arguments[0])
+        return result
+
+    return wrapped
+
+
+def has_read(source):
+    # A connection that broke has not told its end.
+    if bounds.begin is None or bounds.source is not source:
+        bounds.source, bounds.begin = source, clocks()
+
+
+def has_written(_):
+    bounds.end = clocks()
+
+
+def is_over(_):
+    if bounds.line is not None:
+        write_line(bounds.line)
+    bounds.begin = bounds.end = bounds.line = None
+
+
+SocketUnreader.chunk = after(SocketUnreader.chunk, has_read)
+util.write = after(util.write, has_written)
+util.write_chunk = after(util.write_chunk, has_written)
+Response.close = after(Response.close, is_over)
+
 # --- the log -------------------------------------------------------------------------------------
 
 _log_fd = None
@@ -80,25 +135,28 @@ _log_pid = None
 
 
 def log(environ, case, parts):
-    """Appends the line of a request. One write, so lines of several threads do not mix."""
+    """Notes the line of a request: it is written when the response is out."""
+    bounds.line = {
+        "key": environ.get("HTTP_X_REQUEST_ID", ""),
+        "case": case,
+        "pid": os.getpid(),
+        "tid": threading.get_native_id(),
+        "parts": parts.items,
+    }
+
+
+def write_line(line):
+    """Appends a line. One write, so lines of several threads do not mix."""
     global _log_fd, _log_pid
-    pid = os.getpid()
-    if _log_pid != pid:
+    if _log_pid != line["pid"]:
         _log_fd = os.open(
-            os.path.join(DIRECTORY, f"log-{pid}.jsonl"),
+            os.path.join(DIRECTORY, f"log-{line['pid']}.jsonl"),
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
             0o644,
         )
-        _log_pid = pid
-    line = {
-        "key": environ.get("HTTP_X_REQUEST_ID", ""),
-        "case": case,
-        "pid": pid,
-        "tid": threading.get_native_id(),
-        "wall_ns": time.monotonic_ns() - parts.wall,
-        "thread_ns": time.thread_time_ns() - parts.thread,
-        "parts": parts.items,
-    }
+        _log_pid = line["pid"]
+    wall, thread = (end - begin for begin, end in zip(bounds.begin, bounds.end))
+    line |= {"wall_ns": wall, "thread_ns": thread}
     os.write(_log_fd, json.dumps(line).encode() + b"\n")
 
 
@@ -136,7 +194,7 @@ def count():
 # --- the other process ---------------------------------------------------------------------------
 
 
-def ask(command, address=None):
+def ask(parts, command, address=None):
     """Opens a connection to the peer, sends a command, and waits for its first line."""
     if address == "unix":
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -146,7 +204,7 @@ def ask(command, address=None):
         connection = socket.create_connection((host, int(port)))
     connection.sendall(command.encode() + b"\n")
     if not command.startswith("sleep"):
-        read_line(connection)
+        parts.measure("net.upstream", lambda: read_line(connection))
     return connection
 
 
@@ -184,14 +242,14 @@ def case_cpu(parts, ms, environ):
 def case_flock(parts, ms, environ):
     path = os.path.join(DIRECTORY, f"flock-{threading.get_native_id()}")
     with open(path, "w") as file:
-        with ask(f"flock {ms} {path}"):
+        with ask(parts, f"flock {ms} {path}"):
             parts.measure("lock.file", lambda: fcntl.flock(file, fcntl.LOCK_EX))
 
 
 def case_fcntl(parts, ms, environ):
     path = os.path.join(DIRECTORY, f"fcntl-{threading.get_native_id()}")
     with open(path, "w") as file:
-        with ask(f"fcntl {ms} {path}"):
+        with ask(parts, f"fcntl {ms} {path}"):
             parts.measure("lock.file", lambda: fcntl.lockf(file, fcntl.LOCK_EX))
 
 
@@ -199,7 +257,7 @@ def case_futex(parts, ms, environ):
     """A process-shared pthread mutex held by the peer: a futex wait without the interpreter lock."""
     path = os.path.join(DIRECTORY, f"mutex-{threading.get_native_id()}")
     mutex, keep = shared_mutex(path, create=True)
-    with ask(f"mutex {ms} {path}"):
+    with ask(parts, f"mutex {ms} {path}"):
         parts.measure("lock.futex", lambda: libc.pthread_mutex_lock(mutex))
     libc.pthread_mutex_unlock(mutex)
     del mutex, keep
@@ -228,7 +286,7 @@ def case_child(parts, ms, environ):
 
 
 def case_upstream(parts, ms, environ):
-    with ask(f"sleep {ms}") as connection:
+    with ask(parts, f"sleep {ms}") as connection:
         parts.measure("net.upstream", lambda: read_line(connection))
 
 
@@ -236,7 +294,7 @@ def case_upstream_poll(parts, ms, environ):
     """As psycopg waits: poll with a timeout shorter than the wait, again and again."""
     import select
 
-    with ask(f"sleep {ms}") as connection:
+    with ask(parts, f"sleep {ms}") as connection:
         poll = select.poll()
         poll.register(connection, select.POLLIN)
 
@@ -249,7 +307,7 @@ def case_upstream_poll(parts, ms, environ):
 
 
 def case_upstream_unix(parts, ms, environ):
-    with ask(f"sleep {ms}", "unix") as connection:
+    with ask(parts, f"sleep {ms}", "unix") as connection:
         parts.measure("net.upstream", lambda: read_line(connection))
 
 
@@ -259,7 +317,7 @@ def case_pipe(parts, ms, environ):
         os.mkfifo(path)
     fd = os.open(path, os.O_RDWR)
     try:
-        with ask(f"fifo {ms} {path}"):
+        with ask(parts, f"fifo {ms} {path}"):
             parts.measure("ipc", lambda: os.read(fd, 1))
     finally:
         os.close(fd)
