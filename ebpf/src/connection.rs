@@ -127,7 +127,9 @@ fn begin(
     ledger::tick(slot, now);
     ledger::refresh_counters(slot, transfer.task);
     if slot.connection != id && slot.connection != 0 {
-        if let Some(other) = find(slot.connection) {
+        if let Some(other) = find(slot.connection)
+            && other.request == slot.request
+        {
             ship_end(slot, other, EndReason::ThreadMoved, now);
         }
     }
@@ -439,7 +441,8 @@ pub fn on_exit(slot: &mut ThreadSlot, with_process: bool, now: u64) {
         return;
     }
     if let Some(connection) = find(slot.connection) {
-        if connection.flags & (SHUT_DOWN | UPGRADED) == 0 {
+        let own = connection.request == slot.request;
+        if own && connection.flags & (SHUT_DOWN | UPGRADED) == 0 {
             let reason = if with_process {
                 EndReason::ProcessEnded
             } else {

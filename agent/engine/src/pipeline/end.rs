@@ -31,6 +31,14 @@ const fn noticed(reason: Noticed) -> EndReason {
     }
 }
 
+/// Whether the thread that tells has left the connection to others, and may have seen it between two requests.
+fn is_of_a_former_reader(reason: Noticed) -> bool {
+    matches!(
+        reason,
+        Noticed::ThreadMoved | Noticed::ThreadEnded | Noticed::ProcessEnded
+    )
+}
+
 /// Whether the front of a request lies in what was read beyond the one before.
 pub(super) fn holds_request(surplus: &Surplus) -> bool {
     let bytes = surplus.bytes.trim_ascii_start();
@@ -56,6 +64,8 @@ impl Engine {
         }
         match connection.open.as_deref().map(|r| r.number) {
             Some(number) if number == state.request => self.end_of_open(end, out),
+            // Another thread has the connection now, whose own records may still come.
+            Some(_) if is_of_a_former_reader(end.reason) => {}
             Some(_) => {
                 // The end of the open one and the begin of this one were lost.
                 if let Some(request) = self.connections.request_mut(id) {

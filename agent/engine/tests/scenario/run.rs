@@ -6,7 +6,7 @@ use whyslow_abi::{
     account::Account,
     connection::ConnectionState,
     plain_bytes,
-    record::LifecycleKind,
+    record::{EndReason, LifecycleKind},
     thread::{ThreadSlot, ThreadState},
 };
 use whyslow_engine::{
@@ -91,6 +91,7 @@ impl Run {
             "client_closed" => kernel.client_gone(id, false),
             "client_reset" => kernel.client_gone(id, true),
             "close" => kernel.close(tid, now, id),
+            "turn_away" => kernel.end(EndReason::ThreadMoved, tid, now, id),
             "shutdown" => kernel.shutdown(tid, now, id),
             "forget" => {
                 kernel.connections.remove(&id);
