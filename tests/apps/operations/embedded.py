@@ -59,7 +59,7 @@ def write(n, secret):
 
 
 def slow(n, secret):
-    """Runs for some 50 ms within one step."""
+    """Runs for some 500 ms within one step."""
     query = f"with recursive r(i) as (select 1 union all select i + 1 from r where i < {n}) select max(i) from r"
     database().execute(query).fetchall()
 

@@ -2,8 +2,7 @@
 
 `FAR_HTTP`, `FAR_TLS` and `FAR_DNS` say where that is (`host:port`). Names are asked of `FAR_DNS` alone: where
 `RESOLV_CONF` is set, this process has that file in place of `/etc/resolv.conf`, in a mount namespace of its own.
-What takes a known time gives it in the header `X-Asked-Ns`, by the application's own clock: the time that it
-neither ran nor waited for a CPU.
+What takes a known time gives it in the header `X-Asked-Ns`, by the application's own clock.
 """
 
 import ctypes
@@ -16,6 +15,8 @@ import struct
 import time
 import urllib.error
 import urllib.request
+
+from clock import Clock
 
 _connections = {}
 
@@ -41,31 +42,6 @@ if "RESOLV_CONF" in os.environ:
 def place(name):
     host, port = os.environ[name].rsplit(":", 1)
     return host, int(port)
-
-
-def queued_ns():
-    with open("/proc/thread-self/schedstat") as file:
-        return int(file.read().split()[1])
-
-
-class Clock:
-    """Time that the thread waited for something else than a CPU."""
-
-    def __init__(self):
-        self.ns = 0
-
-    def __enter__(self):
-        self.queued = queued_ns()
-        self.cpu = time.thread_time_ns()
-        self.wall = time.monotonic_ns()
-
-    def __exit__(self, *_):
-        wall = time.monotonic_ns() - self.wall
-        cpu = time.thread_time_ns() - self.cpu
-        self.ns += wall - cpu - (queued_ns() - self.queued)
-
-    def told(self):
-        return [("X-Asked-Ns", str(self.ns))]
 
 
 # HTTP

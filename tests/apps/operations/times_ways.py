@@ -1,4 +1,4 @@
-"""Ways whose time is known: what the application's own clock says goes into the header `X-Measured`.
+"""Ways whose time is known: what the application's own clock (`clock.py`) says goes into the header `X-Measured`.
 
     GET /times/<way>?n=37       ways: slept, script, many, many_scripts, streamed
 
@@ -8,33 +8,15 @@ The clock is read around the calls that write and read, not around the drivers' 
 import os
 import select
 import socket
-import time
 from urllib.parse import urlsplit
 
 from app import _connections, database
+from clock import Clock
 
 _SPIN = (
     "local function now() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end "
     "local start = now() repeat until now() - start >= tonumber(ARGV[1]) return 1"
 )
-
-
-class Clock:
-    """Sum and longest of what it has timed, ns."""
-
-    def __init__(self):
-        self.asked = self.total = self.slowest = 0
-
-    def time(self, ask, *arguments):
-        start = time.monotonic_ns()
-        ask(*arguments)
-        spent = time.monotonic_ns() - start
-        self.asked += 1
-        self.total += spent
-        self.slowest = max(self.slowest, spent)
-
-    def measured(self):
-        return {"asked": self.asked, "total": self.total, "slowest": self.slowest}
 
 
 def _sleeps(n, seconds):
@@ -94,12 +76,12 @@ def streamed(n, secret):
         "select repeat('x', 9000), pg_sleep(0.01) from "
         f"(select generate_series(1, {n}) as streamed offset 0) as rows"
     )
-    start = time.monotonic_ns()
-    connection.send_query(statement.encode())
-    connection.set_single_row_mode()
-    select.select([connection.socket], [], [])
-    first = time.monotonic_ns() - start
-    while connection.get_result() is not None:
-        pass
-    total = time.monotonic_ns() - start
-    return {"asked": 1, "total": total, "slowest": total, "first": first}
+    clock, first = Clock(), Clock()
+    with clock:
+        with first:
+            connection.send_query(statement.encode())
+            connection.set_single_row_mode()
+            select.select([connection.socket], [], [])
+        while connection.get_result() is not None:
+            pass
+    return clock.measured() | {"first": first.total}

@@ -19,7 +19,7 @@ use whyslow_tests::{
     wait_for,
 };
 
-use crate::setting::SECRET;
+use crate::{setting::SECRET, took::Took};
 
 /// Where names are asked: a loopback address that nothing else on a host uses.
 pub(crate) const NAME_SERVER: &str = "127.0.0.153";
@@ -84,8 +84,8 @@ impl Far {
         })
     }
 
-    /// What came of a request, and how long the application has waited by its own clock, where it says.
-    pub(crate) fn ask(&self, way: &str, n: u64) -> Result<(Finished, u64)> {
+    /// What came of a request, and how long that took by the application's own clock, where it says.
+    pub(crate) fn ask(&self, way: &str, n: u64) -> Result<(Finished, Took)> {
         let key = format!("{way}-{n}").replace('/', "-");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.gunicorn.port));
         let response = get_once(address, &format!("/{way}?n={n}&secret={SECRET}"), &key)?;
@@ -94,12 +94,8 @@ impl Far {
             "{way}: {}",
             self.gunicorn.log_tail()
         );
-        let asked = response
-            .head
-            .lines()
-            .find_map(|line| line.strip_prefix("X-Asked-Ns: "));
-        let asked_ns = asked.map_or(Ok(0), |ns| ns.trim().parse())?;
-        Ok((self.watch.request(&key)?, asked_ns))
+        let took = Took::of_response(&response.head)?;
+        Ok((self.watch.request(&key)?, took))
     }
 
     /// What the far end has counted.
@@ -113,15 +109,15 @@ impl Far {
         &self,
         way: &str,
         n: u64,
-    ) -> Result<(Finished, u64, BTreeMap<String, u64>)> {
+    ) -> Result<(Finished, Took, BTreeMap<String, u64>)> {
         let before = self.counts()?;
-        let (finished, asked_ns) = self.ask(way, n)?;
+        let (finished, took) = self.ask(way, n)?;
         let mut counts = self.counts()?;
         for (name, count) in &mut counts {
             *count -= before.get(name).unwrap_or(&0);
         }
         counts.retain(|_, count| *count > 0);
-        Ok((finished, asked_ns, counts))
+        Ok((finished, took, counts))
     }
 }
 
@@ -136,16 +132,6 @@ pub(crate) fn errors(finished: &Finished) -> BTreeMap<String, (u64, String)> {
             (operation.shape.clone(), errors)
         })
         .collect()
-}
-
-/// Within 2 % or 1 ms.
-#[track_caller]
-pub(crate) fn assert_near(what: &str, ns: u64, expected_ns: u64, finished: &Finished) {
-    let slack_ns = (expected_ns / 50).max(1_000_000);
-    assert!(
-        ns.abs_diff(expected_ns) <= slack_ns,
-        "{what}: {ns} ns, not {expected_ns}: {finished:#?}"
-    );
 }
 
 /// A key and a certificate of its own, in one file.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use whyslow_tests::live;
 
 use crate::{
-    far::{DELAY, Far, assert_near, errors},
+    far::{DELAY, Far, errors},
     setting::{COUNTS, assert_sound, counts},
 };
 
@@ -65,14 +65,9 @@ fn statuses_are_errors_and_times_are_the_applications() -> Result<()> {
         errors(&finished),
         [("GET /status/{id}".to_owned(), failed)].into()
     );
-    let (finished, asked_ns) = far.ask("http/slow", 20)?;
+    let (finished, took) = far.ask("http/slow", 20)?;
     assert_sound(&finished);
-    assert_near(
-        "net.upstream",
-        finished.account("net.upstream"),
-        asked_ns,
-        &finished,
-    );
+    took.assert_is("net.upstream", &finished);
     let slow = finished
         .operations
         .iter()

@@ -19,4 +19,5 @@ mod setting;
 mod sqlite;
 mod times;
 mod tls;
+mod took;
 mod truth;

@@ -12,7 +12,10 @@ use whyslow_tests::{
     wait_for,
 };
 
-use crate::setting::{COUNTS, SECRET, assert_sound, counts};
+use crate::{
+    setting::{COUNTS, SECRET, assert_sound, counts},
+    took::Took,
+};
 
 /// Longest time until the server has booked what it answered.
 const BOOKED: Duration = Duration::from_secs(10);
@@ -230,18 +233,9 @@ fn times() -> Result<()> {
     watched.ask("simple", 1)?;
     for n in [1, 10] {
         let (finished, response) = watched.ask("sleep", n)?;
-        let line = response
-            .head
-            .lines()
-            .find_map(|line| line.strip_prefix("X-Asked-Ns: "))
-            .context("no time in the response")?;
-        let truth: u64 = line.trim().parse()?;
+        let took = Took::of_response(&response.head)?;
         let slept = of(&finished, "sleep").map_or(0, |o| o.total_ns);
-        let allowed = (truth / 50).max(1_000_000);
-        assert!(
-            truth.abs_diff(slept) <= allowed,
-            "{slept} of {truth}: {finished:#?}"
-        );
+        took.assert_holds("sleep", slept, &finished);
         assert!(slept >= n * 20_000_000, "{slept}: {finished:#?}");
     }
     Ok(())

@@ -4,33 +4,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use serde::Deserialize as _;
 use whyslow_tests::{event::Finished, live, live::say, stats::median};
 
-use crate::setting::{Setting, assert_sound, counts};
+use crate::{
+    setting::{Setting, assert_sound, counts},
+    took::Took,
+};
 
 /// Requests of each way.
 const ROUNDS: usize = 10;
-
-/// Both sides' figures of one kind, ms.
-#[derive(Default)]
-struct Figures {
-    told: Vec<f64>,
-    measured: Vec<f64>,
-}
-
-impl Figures {
-    /// How far off the median is, ms, which must be within the tolerance.
-    fn off(&self, what: &str) -> Result<f64> {
-        let told = median(&self.told).context("a figure")?;
-        let clock = median(&self.measured).context("a figure")?;
-        let off = told - clock;
-        assert!(
-            off.abs() <= (clock / 50.0).max(1.0),
-            "{what}: {told} ms told, {clock} ms by the application"
-        );
-        Ok(off)
-    }
-}
 
 fn check(ways: &[(&str, u64)], protocol: &str) -> Result<()> {
     let Some(live) = live(&format!("operations::times::{protocol}"))? else {
@@ -39,7 +22,7 @@ fn check(ways: &[(&str, u64)], protocol: &str) -> Result<()> {
     let setting = Setting::new(&live)?;
     for (way, n) in ways {
         setting.ask(way, 1)?;
-        let mut all: BTreeMap<&str, Figures> = BTreeMap::new();
+        let mut all: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
         for _ in 0..ROUNDS {
             let (finished, measured) = setting.measured(way, *n)?;
             assert_sound(&finished);
@@ -47,18 +30,23 @@ fn check(ways: &[(&str, u64)], protocol: &str) -> Result<()> {
             let told = counts(&finished, protocol).into_values().sum::<u64>();
             assert_eq!(Some(told), asked, "{finished:#?}");
             for (what, told) in figures(&finished) {
-                let Some(clock) = measured[what].as_u64() else {
+                let Some(clock) = measured.get(what) else {
                     continue;
                 };
-                let figures = all.entry(what).or_default();
-                figures.told.push(told as f64 / 1e6);
-                figures.measured.push(clock as f64 / 1e6);
+                let clock = Took::deserialize(clock)?;
+                let pair = (clock.off(told) as f64 / 1e6, clock.wall_ns as f64 / 1e6);
+                all.entry(what).or_default().push(pair);
             }
         }
-        for (what, figures) in all {
-            let what = format!("{way} {n}, {what}");
-            let off = figures.off(&what)?;
-            say(&format!("{what}: {off:+.3} ms off"));
+        for (what, pairs) in all {
+            let (off, wall): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+            let off = median(&off).context("a figure")?;
+            let wall = median(&wall).context("a figure")?;
+            say(&format!("{way} {n}, {what}: {off:+.3} ms off"));
+            assert!(
+                off.abs() <= (wall / 50.0).max(1.0),
+                "{way} {n}, {what}: (off, by the application) ms: {pairs:?}"
+            );
         }
     }
     Ok(())
