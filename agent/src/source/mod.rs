@@ -30,7 +30,7 @@ pub trait Source: Send {
     /// The source is over: it cannot deliver anything more. What was appended before counts.
     fn drain(&mut self, into: &mut Vec<Input>, limit: usize) -> anyhow::Result<bool>;
 
-    /// Answers a query of the engine; `None` leaves it unanswered.
+    /// Answers a query of the engine; `None`: the answer comes with what is drained, or never.
     fn answer(&mut self, query: &Query) -> Option<Input>;
 
     /// Carries out a command of the engine.

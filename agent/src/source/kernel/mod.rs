@@ -73,6 +73,8 @@ pub struct KernelSource {
     slots: SlotMap,
     /// Signals and ends that wait for older records.
     held: Vec<Vec<u8>>,
+    /// States of connections, and when they were looked up: they tell of what the ring may still hold.
+    looked_up: Vec<(u64, Input)>,
     /// Slot of each watched thread.
     threads: HashMap<u32, u32>,
     /// Processes whose threads are all watched.
@@ -114,6 +116,7 @@ impl KernelSource {
                 .inspect_err(|error| tracing::debug!("no log lines from the programs: {error}"))
                 .ok(),
             held: Vec::new(),
+            looked_up: Vec::new(),
             threads: HashMap::new(),
             families: HashSet::new(),
             sockets: SocketTables::default(),
@@ -293,6 +296,7 @@ impl Source for KernelSource {
         while let Some(item) = self.signals.next() {
             self.held.push(item.to_vec());
         }
+        let looked_up = std::mem::take(&mut self.looked_up);
         let start = into.len();
         let mut newest = 0;
         let mut more = false;
@@ -312,6 +316,13 @@ impl Source for KernelSource {
             _ => 0,
         });
         self.admit(into, start)?;
+        for (asked_ns, state) in looked_up {
+            if more && asked_ns > newest {
+                self.looked_up.push((asked_ns, state));
+            } else {
+                into.push(state);
+            }
+        }
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
@@ -325,7 +336,9 @@ impl Source for KernelSource {
             Query::Connection { id } => {
                 let state = self.connections.get(id, 0).ok();
                 let state = state.map(|state| plain_bytes(&state.0).to_vec());
-                Some(Input::Connection { id: *id, state })
+                let state = Input::Connection { id: *id, state };
+                self.looked_up.push((crate::host::monotonic_ns(), state));
+                None
             }
             Query::Thread { tid } => self.sample_thread(*tid, Depth::Wait),
             Query::Process { pid } => Some(Input::Process {
