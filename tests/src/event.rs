@@ -119,6 +119,8 @@ pub struct Operation {
     #[serde(deserialize_with = "integer")]
     pub rows: u64,
     pub rows_estimated: bool,
+    #[serde(default)]
+    pub answers_sampled: bool,
     #[serde(deserialize_with = "integer")]
     pub errors: u64,
     pub last_error: String,

@@ -132,6 +132,7 @@ fn operation(operation: &Operation) -> v1::Operation {
         first_byte_ns: operation.first_byte_ns,
         rows: operation.rows,
         rows_estimated: operation.rows_estimated,
+        answers_sampled: operation.answers_sampled,
         bytes: operation.bytes,
         errors: operation.errors,
         last_error: operation.last_error.clone(),

@@ -20,6 +20,8 @@ pub(crate) struct Done<'a> {
     pub(crate) first_byte_ns: u64,
     pub(crate) rows: u64,
     pub(crate) rows_estimated: bool,
+    /// Not all of its answer was seen.
+    pub(crate) answer_unseen: bool,
     pub(crate) bytes: u64,
     pub(crate) error: Option<&'a str>,
     /// What was asked could not be read.
@@ -46,6 +48,7 @@ impl Counted {
         operation.count += 1;
         operation.sampled |= done.opaque;
         operation.rows_estimated |= done.rows_estimated;
+        operation.answers_sampled |= done.answer_unseen;
         operation.total_ns = operation.total_ns.saturating_add(done.ns);
         operation.slowest_ns = operation.slowest_ns.max(done.ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(done.first_byte_ns);
@@ -72,6 +75,7 @@ impl Counted {
         operation.count += more.count;
         operation.sampled |= more.sampled;
         operation.rows_estimated |= more.rows_estimated;
+        operation.answers_sampled |= more.answers_sampled;
         operation.total_ns = operation.total_ns.saturating_add(more.total_ns);
         operation.slowest_ns = operation.slowest_ns.max(more.slowest_ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(more.first_byte_ns);
@@ -268,6 +272,7 @@ mod tests {
             error: None,
             opaque: false,
             rows_estimated: false,
+            answer_unseen: false,
         });
     }
 
@@ -391,6 +396,7 @@ mod tests {
                 error: None,
                 opaque: false,
                 rows_estimated: false,
+                answer_unseen: false,
                 bytes: 0,
             });
         };

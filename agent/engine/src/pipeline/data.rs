@@ -203,6 +203,7 @@ impl Engine {
             first_byte_ns: operation.first_byte_ns.saturating_sub(answer.begin_ns),
             rows: answer.rows,
             rows_estimated: operation.rows_estimated,
+            answer_unseen: operation.answer_unseen,
             bytes: operation.bytes,
             error: answer.error.as_deref(),
             opaque: protocol.is_opaque(),
@@ -251,6 +252,7 @@ impl Engine {
                     error: given_up.or(open.error.as_deref()),
                     opaque: protocol.is_opaque(),
                     rows_estimated: false,
+                    answer_unseen: false,
                 });
             }
         }

@@ -60,6 +60,7 @@ impl Engine {
                     bytes: 0,
                     opaque: false,
                     rows_estimated: false,
+                    answer_unseen: false,
                 });
             }
             (raw.connection, request.serial)
@@ -151,5 +152,6 @@ fn count(request: &mut OpenRequest, execution: &OpenExecution, result: i32) {
         bytes: 0,
         opaque: false,
         rows_estimated: false,
+        answer_unseen: false,
     });
 }

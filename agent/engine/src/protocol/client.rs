@@ -111,6 +111,9 @@ pub enum Finding {
     AnsweredBefore,
     /// Rows that the next answer tells are an estimate: not all of them were captured.
     RowsEstimated,
+    /// Not all bytes of what was read were captured: of the answers that end in it, if there are several, the rows
+    /// and errors told are a lower bound.
+    ReadInPart,
     /// The connection is encrypted from here on: with the next bytes that look so, these included.
     Encrypted,
     /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.

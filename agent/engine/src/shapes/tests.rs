@@ -22,6 +22,7 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             error: (*ns == 0).then_some("42P01"),
             opaque: false,
             rows_estimated: false,
+            answer_unseen: false,
         });
     }
     all.into_entries(10, 0)

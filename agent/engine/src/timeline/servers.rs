@@ -39,6 +39,8 @@ pub(crate) struct OpenOperation {
     pub(crate) bytes: u64,
     /// The rows of its answer are an estimate.
     pub(crate) rows_estimated: bool,
+    /// It was answered with others, in part unseen.
+    pub(crate) answer_unseen: bool,
 }
 
 /// Bytes that a transfer moved, until they are somebody's.
@@ -260,6 +262,7 @@ impl Server {
         mut moved: Moved,
         outcome: &mut Outcome,
     ) {
+        let mut unseen = false;
         for finding in found {
             match finding {
                 Finding::Asked { shape } if self.open.len() < OPEN => {
@@ -308,7 +311,17 @@ impl Server {
                         operation.rows_estimated = true;
                     }
                 }
+                Finding::ReadInPart => unseen = self.open.len() > 1,
                 Finding::Encrypted => {}
+            }
+        }
+        if unseen {
+            for answer in &mut outcome.answers {
+                answer.operation.answer_unseen = true;
+            }
+            // Its answer may have begun there.
+            if let Some(operation) = self.open.front_mut() {
+                operation.answer_unseen = true;
             }
         }
         self.count_part(moved);
@@ -326,6 +339,7 @@ impl Server {
             error: None,
             bytes,
             rows_estimated: false,
+            answer_unseen: false,
         });
     }
 

@@ -72,6 +72,10 @@ impl Speech {
     /// The client read.
     pub(crate) fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) -> Heard {
         if let Self::Known(_, session) = self {
+            let (_, not_captured, _) = chunk.parts();
+            if not_captured > 0 {
+                found.push(Finding::ReadInPart);
+            }
             session.read(chunk, found);
         }
         Heard {

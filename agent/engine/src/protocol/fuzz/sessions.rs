@@ -70,7 +70,7 @@ impl Tally {
                 Finding::Answered { .. } | Finding::AnsweredBefore => self.answered += 1,
                 // What is open is not followed any more.
                 Finding::Encrypted => self.answered = self.asked,
-                Finding::Answering { .. } | Finding::RowsEstimated => {}
+                Finding::Answering { .. } | Finding::RowsEstimated | Finding::ReadInPart => {}
                 Finding::Missed => {}
             }
             if let Finding::Answered { error, .. }

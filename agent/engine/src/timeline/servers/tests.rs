@@ -180,3 +180,37 @@ fn open_operations_have_a_bound_over_all_connections() {
     servers.note_open(OPEN, 0);
     assert!(!servers.is_full());
 }
+
+#[test]
+fn answers_that_came_together_and_were_read_in_part_are_marked() {
+    let answers = b"$600\r\n".to_vec();
+    let in_part = |len| Chunk {
+        front: &answers,
+        tail: b"\r\n:1\r\n",
+        len,
+    };
+    let unseen = |outcome: &Outcome| -> Vec<bool> {
+        let answers = outcome.answers.iter();
+        answers.map(|it| it.operation.answer_unseen).collect()
+    };
+    // One alone: where it ends is what counts.
+    let mut connection = Connection::new();
+    connection.write(10, b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
+    let read = Chunk {
+        front: &answers,
+        tail: b"\r\n",
+        len: 608,
+    };
+    let outcome = connection.server().read(Some(OWNER), read, 20);
+    assert_eq!(unseen(&outcome), [false]);
+    // Several: those in the middle were not seen.
+    connection.write(
+        30,
+        b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n",
+    );
+    let outcome = connection.server().read(Some(OWNER), in_part(612), 40);
+    assert_eq!(unseen(&outcome), [true, true]);
+    // What is asked later is answered whole.
+    connection.write(50, b"*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n");
+    assert_eq!(unseen(&connection.read(60, b":2\r\n")), [false]);
+}
