@@ -164,15 +164,7 @@ fn cause(
             };
             of_descriptor(account, fd)
         }
-        k if k == SyscallKind::Splice as u8 => {
-            // One end is a pipe: the other is what it is about.
-            descriptor::walk(fd, walked);
-            if walked.kind != DescriptorKind::Pipe {
-                return of_descriptor(walked.read_account(by_child), fd);
-            }
-            descriptor::walk(registers.arg2(), walked);
-            of_descriptor(walked.write_account(by_child), registers.arg2())
-        }
+        k if k == SyscallKind::Splice as u8 => spliced(registers, by_child, walked),
         k if k == SyscallKind::Poll as u8 => polled(slot, registers, result, walked),
         k if k == SyscallKind::Select as u8 => selected(slot, registers, result, walked),
         k if k == SyscallKind::EpollWait as u8 => epolled(slot, registers, result, walked),
@@ -186,35 +178,51 @@ fn cause(
             descriptor::walk(fd, walked);
             of_descriptor(Account::LockFile, fd)
         }
-        k if k == SyscallKind::Fcntl as u8 => {
-            descriptor::walk(fd, walked);
-            let command = registers.arg1();
-            let locks = command == F_SETLKW || command == F_OFD_SETLKW;
-            of_descriptor(
-                if locks {
-                    Account::LockFile
-                } else {
-                    Account::Unexplained
-                },
-                fd,
-            )
-        }
+        k if k == SyscallKind::Fcntl as u8 => controlled(registers, walked),
         k if k == SyscallKind::Sync as u8 => {
             descriptor::walk(fd, walked);
             of_descriptor(Account::DiskSync, fd)
         }
-        // A FIFO opens when its other end does.
         k if k == SyscallKind::FileLookup as u8 && result >= 0 && opens(registers.number()) => {
-            descriptor::walk(result as u64, walked);
-            if walked.kind == DescriptorKind::Pipe {
-                of_descriptor(walked.read_account(by_child), result as u64)
-            } else {
-                *walked = Descriptor::NONE;
-                Cause::plain(Account::DiskRead)
-            }
+            opened(result as u64, by_child, walked)
         }
         _ => without_descriptor(kind, registers),
     }
+}
+
+/// One end of a splice is a pipe: the other is what it is about.
+#[inline(always)]
+fn spliced(registers: SyscallRegisters, by_child: bool, walked: &mut Descriptor) -> Cause {
+    descriptor::walk(registers.arg0(), walked);
+    if walked.kind != DescriptorKind::Pipe {
+        return of_descriptor(walked.read_account(by_child), registers.arg0());
+    }
+    descriptor::walk(registers.arg2(), walked);
+    of_descriptor(walked.write_account(by_child), registers.arg2())
+}
+
+/// Of what `fcntl` does, only locks are waited for.
+#[inline(always)]
+fn controlled(registers: SyscallRegisters, walked: &mut Descriptor) -> Cause {
+    descriptor::walk(registers.arg0(), walked);
+    let command = registers.arg1();
+    let account = if command == F_SETLKW || command == F_OFD_SETLKW {
+        Account::LockFile
+    } else {
+        Account::Unexplained
+    };
+    of_descriptor(account, registers.arg0())
+}
+
+/// A FIFO opens when its other end does.
+#[inline(always)]
+fn opened(fd: u64, by_child: bool, walked: &mut Descriptor) -> Cause {
+    descriptor::walk(fd, walked);
+    if walked.kind == DescriptorKind::Pipe {
+        return of_descriptor(walked.read_account(by_child), fd);
+    }
+    *walked = Descriptor::NONE;
+    Cause::plain(Account::DiskRead)
 }
 
 #[inline(always)]

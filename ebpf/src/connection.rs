@@ -306,16 +306,7 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         start_request(slot, connection, previous_end);
         ship_begin(slot, connection, transfer, BEGIN_PIPELINED, now);
     }
-    if connection.phase == ConnectionPhase::Request as u32 {
-        connection.phase = ConnectionPhase::Response as u32;
-        connection.first_write_ns = now;
-    }
-    connection.flags &= !SHUT_DOWN;
-    keep_response(connection, &span);
-    connection.tail = last_bytes(&span, len, connection.tail);
-    connection.bytes_out += len;
-    connection.writes += 1;
-    connection.last_write_ns = now;
+    keep_write(connection, &span, len, now);
     if slot.connection == connection.id {
         slot.flags |= ANSWERED;
     }
@@ -325,6 +316,21 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         ship_end(slot, connection, EndReason::Shutdown, now);
         connection.flags |= UPGRADED;
     }
+}
+
+/// Notes `len` bytes of a response.
+#[inline(always)]
+fn keep_write(connection: &mut ConnectionState, span: &Span, len: u64, now: u64) {
+    if connection.phase == ConnectionPhase::Request as u32 {
+        connection.phase = ConnectionPhase::Response as u32;
+        connection.first_write_ns = now;
+    }
+    connection.flags &= !SHUT_DOWN;
+    keep_response(connection, span);
+    connection.tail = last_bytes(span, len, connection.tail);
+    connection.bytes_out += len;
+    connection.writes += 1;
+    connection.last_write_ns = now;
 }
 
 /// `HTTP/1.x 101`.

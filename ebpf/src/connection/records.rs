@@ -11,7 +11,7 @@ use whyslow_abi::{
 
 use super::Transfer;
 use crate::{
-    descriptor::{AF_INET, AF_INET6},
+    descriptor::{AF_INET, AF_INET6, Descriptor},
     emit::{self, SUBMIT},
     kernel::{self, *},
     payload::{Span, copy_user},
@@ -31,7 +31,6 @@ pub fn ship_begin(
         return;
     };
     let record = entry.as_mut_ptr();
-    let sock = transfer.descriptor.sock;
     // SAFETY: the entry is room for one record.
     unsafe {
         emit::fill_header(
@@ -45,20 +44,8 @@ pub fn ship_begin(
         (*record).request = connection.request;
         (*record).fd = connection.fd;
         (*record).flags = flags;
-        (*record).family = transfer.descriptor.family;
         (*record).reserved = [0; 3];
-        (*record).peer_address = [0; 16];
-        (*record).peer_port_be = 0;
-        (*record).local_port = 0;
-        if transfer.descriptor.family == AF_INET || transfer.descriptor.family == AF_INET6 {
-            (*record).peer_port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
-            (*record).local_port = probe::<u16>(sock, OFF_SK_NUM.load());
-            let mut address = probe::<[u64; 2]>(sock, OFF_SK_V6_DADDR.load());
-            if transfer.descriptor.family == AF_INET {
-                address = [u64::from(probe::<u32>(sock, OFF_SK_DADDR.load())), 0];
-            }
-            core::ptr::write_unaligned((&raw mut (*record).peer_address).cast(), address);
-        }
+        fill_addresses(record, transfer.descriptor);
         kernel::copy(
             &raw mut (*record).comm,
             (transfer.task as u64 + OFF_TASK_COMM.load()) as *const [u8; 16],
@@ -84,6 +71,31 @@ pub fn ship_begin(
         }
     }
     entry.submit(SUBMIT);
+}
+
+/// Who the client is, and where it was served.
+///
+/// # Safety
+/// `record` must point to room for one.
+#[inline(always)]
+unsafe fn fill_addresses(record: *mut BeginRecord, descriptor: &Descriptor) {
+    let (sock, family) = (descriptor.sock, descriptor.family);
+    // SAFETY: by the contract.
+    unsafe {
+        (*record).family = family;
+        (*record).peer_address = [0; 16];
+        (*record).peer_port_be = 0;
+        (*record).local_port = 0;
+        if family == AF_INET || family == AF_INET6 {
+            (*record).peer_port_be = probe::<u16>(sock, OFF_SK_DPORT.load());
+            (*record).local_port = probe::<u16>(sock, OFF_SK_NUM.load());
+            let mut address = probe::<[u64; 2]>(sock, OFF_SK_V6_DADDR.load());
+            if family == AF_INET {
+                address = [u64::from(probe::<u32>(sock, OFF_SK_DADDR.load())), 0];
+            }
+            core::ptr::write_unaligned((&raw mut (*record).peer_address).cast(), address);
+        }
+    }
 }
 
 /// Ships what a read of `len` bytes brought, from `skip` on, as if it had come in as many reads as

@@ -278,18 +278,8 @@ impl Server {
                     }
                 }
                 Finding::AnsweredAt { index, rows, error } => {
-                    if let Some(mut operation) = self.open.remove(index) {
-                        operation.first_byte_ns = now_ns;
-                        operation.bytes = operation.bytes.saturating_add(moved.answered());
-                        outcome.answers.push(Answer {
-                            begin_ns: operation.asked_ns,
-                            end_ns: now_ns,
-                            rows,
-                            error,
-                            operation,
-                            cut: false,
-                        });
-                    }
+                    let answer = self.answered_at(index, now_ns, (rows, error), &mut moved);
+                    outcome.answers.extend(answer);
                 }
                 Finding::Answering { error } => {
                     if let Some(operation) = self.open.front_mut() {
@@ -316,11 +306,9 @@ impl Server {
             }
         }
         if unseen {
-            for answer in &mut outcome.answers {
-                answer.operation.answer_unseen = true;
-            }
-            // Its answer may have begun there.
-            if let Some(operation) = self.open.front_mut() {
+            let answered = outcome.answers.iter_mut().map(|it| &mut it.operation);
+            // The answer to the next one may have begun there.
+            for operation in answered.chain(self.open.front_mut()) {
                 operation.answer_unseen = true;
             }
         }
@@ -352,6 +340,27 @@ impl Server {
         if let Some((operation, bytes)) = part {
             operation.bytes = operation.bytes.saturating_add(bytes);
         }
+    }
+
+    /// One of several that are asked side by side is over.
+    fn answered_at(
+        &mut self,
+        index: usize,
+        now_ns: u64,
+        (rows, error): (u64, Option<String>),
+        moved: &mut Moved,
+    ) -> Option<Answer> {
+        let mut operation = self.open.remove(index)?;
+        operation.first_byte_ns = now_ns;
+        operation.bytes = operation.bytes.saturating_add(moved.answered());
+        Some(Answer {
+            begin_ns: operation.asked_ns,
+            end_ns: now_ns,
+            rows,
+            error,
+            operation,
+            cut: false,
+        })
     }
 
     /// The oldest operation is over. The next begins where this has ended.
