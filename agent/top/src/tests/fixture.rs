@@ -133,6 +133,7 @@ pub(crate) fn shape(protocol: &str, shape: &str, requests: u64, each: u64) -> Sh
         max_ns: 31 * MS,
         time_share: count as f64 / 40_000.0,
         sampled: false,
+        routes: Vec::new(),
     }
 }
 
@@ -155,6 +156,7 @@ pub(crate) fn route(method: &str, route: &str, ms: u64, accounts: &[(&str, u64)]
         ledger: ledger(accounts),
         in_flight: u32::try_from(ms / 2000).unwrap(),
         operations_per_request: ms as f64 / 250.0,
+        operations_sampled: false,
     }
 }
 
