@@ -73,7 +73,12 @@ const IN_FLIGHT: [Column; 8] = [
         110,
         "reading, working, responding",
     ),
-    number("OPS", 5, 85, "operations so far; !: one shape is repeated"),
+    number(
+        "OPS",
+        6,
+        85,
+        "operations so far; +: or more; !: one shape is repeated",
+    ),
     text(
         "NOW",
         Width::Flex(5),
@@ -91,7 +96,7 @@ const ROUTES: [Column; 10] = [
     number("P99", 7, 0, "99 % were faster"),
     number("ERR", 5, 50, "5xx and unanswered since the start"),
     number("WORK", 5, 0, "share of all routes' worker time"),
-    number("OPS/R", 5, 90, "operations per request, mean"),
+    number("OPS/R", 6, 90, "operations per request, mean; +: or more"),
     number("INFL", 4, 100, "in flight now"),
     text("ACCOUNTS", Width::Flex(4), 0, "where its time went"),
     text("ROUTE", Width::Flex(6), 0, "method and path template"),

@@ -14,7 +14,7 @@ use crate::{
     client::Snapshot,
     columns::Column,
     model::List,
-    number::{count, duration, rate, share},
+    number::{at_least, count, duration, rate, share},
     text::{Cut, clean},
 };
 
@@ -265,11 +265,17 @@ fn operations(request: &InFlightRequest, reads: bool) -> Cell {
         return cell("?".to_owned(), -1.0);
     }
     let total = operations_in(request);
-    let mut cell = cell(count(total), total as f64);
+    let text = at_least(count(total), is_sampled(request));
+    let mut cell = cell(text.clone(), total as f64);
     if request.operations.iter().any(|one| one.repeated) {
-        cell.content = Content::Alarm(format!("{}!", count(total)));
+        cell.content = Content::Alarm(text + "!");
     }
     cell
+}
+
+/// There were more operations than are told of a request in flight, or may have been.
+pub(crate) fn is_sampled(request: &InFlightRequest) -> bool {
+    request.shapes_left_out > 0 || request.operations.iter().any(|one| one.sampled)
 }
 
 /// Operations that are told of a request in flight.
@@ -288,11 +294,13 @@ fn trouble(n: u64) -> Cell {
 }
 
 fn shape_row(shape: &Shape) -> Row {
-    let least = if shape.sampled { "+" } else { "" };
     Row {
         key: Key::of_shape(shape),
         cells: vec![
-            cell(format!("{}{least}", count(shape.count)), shape.count as f64),
+            cell(
+                at_least(count(shape.count), shape.sampled),
+                shape.count as f64,
+            ),
             cell(count(shape.requests), shape.requests as f64),
             trouble(shape.repeated),
             time(Some(shape.total_ns)),
@@ -322,7 +330,7 @@ fn route_row(route: &Route, reads: bool) -> Row {
             trouble(route.server_errors.saturating_add(route.unanswered)),
             cell(share(route.worker_share), route.worker_share),
             match route.operations_per_request {
-                mean if reads => cell(rate(mean), mean),
+                mean if reads => cell(at_least(rate(mean), route.operations_sampled), mean),
                 _ => cell("?".to_owned(), -1.0),
             },
             cell(route.in_flight.to_string(), f64::from(route.in_flight)),

@@ -9,6 +9,8 @@ use super::fixture::{
     at_keys, empty, file, model, model_of, operation, peer, press, process, request, route, screen,
     shape, snapshot, terminal, with_losses, without_operations, worker,
 };
+use whyslow_proto::v1::ShapeRoute;
+
 use crate::{
     Options, Pane,
     client::{Snapshot, Update},
@@ -196,10 +198,20 @@ fn details() {
         ("3j\n", "worker"),
         ("3jj\n", "worker_busy"),
         ("4\n", "shape"),
+        ("4jj\n", "shape_shared"),
     ] {
         let mut model = model();
         press(&mut model, keys);
         compare_screen(&format!("detail_{name}_80x24.txt"), &mut model, USUAL);
+    }
+}
+
+#[test]
+fn routes_and_their_shapes_on_a_narrow_screen() {
+    for (keys, name) in [("2\n", "route"), ("4jj\n", "shape_shared")] {
+        let mut model = model();
+        press(&mut model, keys);
+        compare_screen(&format!("detail_{name}_40x40.txt"), &mut model, (40, 40));
     }
 }
 
@@ -227,7 +239,7 @@ fn operations_that_are_off_are_said_to_be() {
     );
     press(&mut model, "2");
     let wide = screen(&mut model, (120, 40));
-    assert!(wide.contains("55 %     ?    5"), "not 0:\n{wide}");
+    assert!(wide.contains("55 %      ?    5"), "not 0:\n{wide}");
     let text = script::text(&model, 100);
     assert!(
         text.contains("\n operations are off: the agent has to be started with --operations\n")
@@ -354,6 +366,11 @@ fn hostile() -> Snapshot {
         shape(HOSTILE, &long, 20, 1),
     ];
     HOSTILE.clone_into(&mut hostile.shapes.shapes[0].peer);
+    hostile.shapes.shapes[0].routes = vec![ShapeRoute {
+        method: "GET".to_owned(),
+        route: HOSTILE.to_owned(),
+        ..ShapeRoute::default()
+    }];
     hostile.in_flight.requests[0].operations = vec![
         operation("postgresql", HOSTILE, 40),
         operation(HOSTILE, &long, 2),
@@ -379,7 +396,8 @@ fn assert_harmless(text: &str) {
 fn no_escape_of_a_stranger_gets_through() {
     let mut shown = String::new();
     for keys in [
-        "", "1", "2", "3", "4", "i", "\n", "2\n", "3\n", "4\n", "4jj\n", "/\x07\n", "1j\n", "1jj\n",
+        "", "1", "2", "3", "4", "i", "\n", "2\n", "2jj\n", "3\n", "4\n", "4jj\n", "/\x07\n",
+        "1j\n", "1jj\n",
     ] {
         let mut model = model_of(hostile());
         press(&mut model, keys);

@@ -6,7 +6,7 @@ use ratatui::text::Span;
 use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Route, Shape, Worker};
 
 use super::{
-    Line,
+    Line, links,
     list::off,
     operations,
     overlay::{field, heading},
@@ -48,7 +48,7 @@ pub(super) fn lines(
     if let Some(request) = key.request(last) {
         page.request(request, last);
     } else if let Some(shape) = key.shape(last) {
-        page.shape(shape, last.shapes.window_s);
+        page.shape(shape, last);
     } else if let Some(route) = key.route(last) {
         page.route(route, last);
     } else if let Some(worker) = key.worker(last) {
@@ -117,10 +117,12 @@ impl Page {
         self.lines.extend(table);
     }
 
-    fn shape(&mut self, shape: &Shape, window_s: f64) {
-        for (name, value) in operations::of_shape(shape, window_s) {
+    fn shape(&mut self, shape: &Shape, snapshot: &Snapshot) {
+        for (name, value) in operations::of_shape(shape, snapshot.shapes.window_s) {
             self.add(name, &value);
         }
+        let routes = links::used_by(shape, self.theme, self.columns);
+        self.lines.extend(routes);
     }
 
     fn route(&mut self, route: &Route, snapshot: &Snapshot) {
@@ -151,16 +153,21 @@ impl Page {
         let total = format!("{}, {share} of all routes", duration(route.total_ns));
         self.add("worker time", &total);
         let operations = if snapshot.reads_operations() {
-            format!(
-                "{} operations per request",
-                rate(route.operations_per_request)
-            )
+            let least = if route.operations_sampled {
+                "at least "
+            } else {
+                ""
+            };
+            let mean = rate(route.operations_per_request);
+            format!("{least}{mean} operations per request")
         } else {
             off(self.columns).to_owned()
         };
         self.add("asked for", &operations);
         let requests = route.rate_per_s * window_s;
         self.ledger(&route.ledger, route.total_ns, Some(requests));
+        let shapes = links::asks_for(route, requests, snapshot, self.theme, self.columns);
+        self.lines.extend(shapes);
     }
 
     fn worker(&mut self, worker: &Worker, snapshot: &Snapshot) {

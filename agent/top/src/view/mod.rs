@@ -6,6 +6,7 @@
 
 mod detail;
 mod header;
+mod links;
 mod list;
 mod operations;
 mod overlay;
