@@ -15,7 +15,7 @@ use crate::{
     columns::Column,
     model::List,
     number::{at_least, count, duration, rate, share},
-    text::{Cut, clean},
+    text::{Cut, clean, width},
 };
 
 /// What a row is about: stays the same from answer to answer.
@@ -109,6 +109,22 @@ pub(crate) enum Content {
     Ledger(Vec<LedgerEntry>),
     /// A share of 0 to 1.
     Share(f64),
+}
+
+/// A target gets at least so much room, or is left out.
+pub(crate) const SHORTEST: usize = 4;
+
+impl Content {
+    /// Columns that it takes uncut; `bar`: those of a ledger. A share fits into any.
+    pub(crate) fn width(&self, bar: usize) -> usize {
+        match self {
+            Self::Text(text, _) | Self::Alarm(text) => width(text),
+            Self::Account(account, target) if target.is_empty() => width(account),
+            Self::Account(account, target) => width(account) + 1 + width(target).max(SHORTEST),
+            Self::Ledger(_) => bar,
+            Self::Share(_) => 0,
+        }
+    }
 }
 
 /// What a cell is sorted by.

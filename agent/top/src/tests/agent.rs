@@ -258,7 +258,7 @@ async fn one_snapshot() {
         .unwrap();
     let model = settled.unwrap();
     assert!(model.rate_per_s.is_some(), "more than one answer was taken");
-    let text = script::text(&model, 100);
+    let text = script::text(&model, Some(100));
     assert!(
         text.contains("127.0.0.1:5432") && text.contains("net.upstream 82 %"),
         "{text}"

@@ -3,5 +3,6 @@
 mod agent;
 mod fixture;
 mod keys;
+mod once;
 mod screens;
 mod styles;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
+    columns::Column,
     model::{List, Model, Overlay},
     palette::Theme,
 };
@@ -106,7 +107,8 @@ fn too_small(area: Rect, buffer: &mut Buffer) {
 fn lists(model: &Model, theme: Theme, body: Rect, buffer: &mut Buffer) -> Feedback {
     let mut feedback = Feedback::default();
     for (list, area) in places(model, body) {
-        let page = draw_list(model, list, theme, area, buffer);
+        let layout = Column::layout(list, area.width);
+        let page = draw_list(model, list, &layout, theme, area, buffer);
         if list == model.ui.focus {
             feedback.page = page;
         }
