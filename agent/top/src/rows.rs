@@ -18,6 +18,9 @@ use crate::{
     text::{Cut, clean, width},
 };
 
+/// The overflow entry of routes.
+pub(crate) const OTHER_ROUTE: &str = "(other)";
+
 /// What a row is about: stays the same from answer to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {

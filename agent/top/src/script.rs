@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -75,7 +76,12 @@ pub(crate) async fn json_lines(connector: Connector, options: &Options) -> anyho
     // The sender of intervals stays until the end: its loss would end the questions.
     let (_intervals, interval) = watch::channel(options.interval);
     let (sender, mut updates) = mpsc::channel(2);
-    let task = tokio::spawn(follow(connector, options.window_s, interval, sender));
+    let task = tokio::spawn(follow(
+        Arc::new(connector),
+        options.window_s,
+        interval,
+        sender,
+    ));
     loop {
         let update = tokio::select! {
             update = updates.recv() => update,
@@ -92,6 +98,8 @@ pub(crate) async fn json_lines(connector: Connector, options: &Options) -> anyho
                 let line = error.lines().next().unwrap_or_default();
                 eprintln!("whyslow: agent lost, reconnecting: {}", clean(line));
             }
+            // Nobody asked for them.
+            Some(Update::Finished(_)) => {}
             None => break,
         }
     }

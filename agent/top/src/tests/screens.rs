@@ -20,7 +20,7 @@ use crate::{
 
 const USUAL: (u16, u16) = (80, 24);
 /// Bytes of a stranger: colours, a title, a bell, C1 controls, bidi, line ends.
-const HOSTILE: &str = "/\x1b[31mred\x1b]0;owned\x07\u{9b}2J\u{202e}gpj\r\n\t\u{200b}";
+pub(super) const HOSTILE: &str = "/\x1b[31mred\x1b]0;owned\x07\u{9b}2J\u{202e}gpj\r\n\t\u{200b}";
 
 pub(super) fn compare(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -37,7 +37,7 @@ pub(super) fn compare(name: &str, actual: &str) {
     );
 }
 
-fn compare_screen(name: &str, model: &mut Model, size: (u16, u16)) {
+pub(super) fn compare_screen(name: &str, model: &mut Model, size: (u16, u16)) {
     let text = screen(model, size);
     assert_eq!(text.lines().count(), usize::from(size.1));
     compare(name, &text);
@@ -203,15 +203,6 @@ fn details() {
         let mut model = model();
         press(&mut model, keys);
         compare_screen(&format!("detail_{name}_80x24.txt"), &mut model, USUAL);
-    }
-}
-
-#[test]
-fn routes_and_their_shapes_on_a_narrow_screen() {
-    for (keys, name) in [("2\n", "route"), ("4jj\n", "shape_shared")] {
-        let mut model = model();
-        press(&mut model, keys);
-        compare_screen(&format!("detail_{name}_40x40.txt"), &mut model, (40, 40));
     }
 }
 

@@ -6,7 +6,7 @@ use ratatui::text::Span;
 use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Route, Shape, Worker};
 
 use super::{
-    Line, links,
+    Line, finished, links,
     list::off,
     operations,
     overlay::{field, heading},
@@ -45,12 +45,18 @@ pub(super) fn lines(
         theme,
         columns,
     };
+    let now_ns = last.routes.monotonic_ns;
+    let reads = last.reads_operations();
+    let seen = model.finished.as_deref().filter(|seen| seen.key == *key);
+    let finished = || finished::lines(seen, (now_ns, reads), theme, columns);
     if let Some(request) = key.request(last) {
         page.request(request, last);
     } else if let Some(shape) = key.shape(last) {
         page.shape(shape, last);
+        page.lines.extend(finished());
     } else if let Some(route) = key.route(last) {
         page.route(route, last);
+        page.lines.extend(finished());
     } else if let Some(worker) = key.worker(last) {
         page.worker(worker, last);
     }

@@ -14,7 +14,7 @@ use crate::{
     client::Snapshot,
     number::{at_least, count, duration, rate, share},
     palette::Theme,
-    rows::request_line,
+    rows::{OTHER_ROUTE, request_line},
     text::{Cut, clean, fit, width},
 };
 
@@ -22,8 +22,6 @@ use crate::{
 const SHAPES: usize = 10;
 /// Columns of a protocol's name.
 const PROTOCOL: usize = 10;
-/// The overflow entry of routes.
-const OTHER: &str = "(other)";
 
 /// Not all routes that ask for the shape are told: some are added up.
 fn has_rest(shape: &Shape) -> bool {
@@ -31,7 +29,7 @@ fn has_rest(shape: &Shape) -> bool {
 }
 
 fn is_rest(asked: &ShapeRoute) -> bool {
-    asked.method.is_empty() && asked.route == OTHER
+    asked.method.is_empty() && asked.route == OTHER_ROUTE
 }
 
 /// What requests of the route asked for in the shape.

@@ -5,6 +5,7 @@
 //! panic; below the smallest useful size it says so.
 
 mod detail;
+mod finished;
 mod header;
 mod links;
 mod list;
