@@ -24,7 +24,11 @@ use crate::{
     whyslow top --once                    one snapshot as text, as wide as the terminal (or COLUMNS; in a pipe uncut)\n  \
     whyslow top --once --pane shapes\n  \
     whyslow top --once --json | jq .\n\n\
-    Keys: ? help, q quit, space pause, j/k move, </> sort, / filter, Enter detail, Tab panes.")]
+    Keys: ? help, q quit, space pause, j/k move, PgUp/PgDn, g/G first/last, Enter detail, Esc back, \
+    Tab or 1 2 3 4 lists (in flight, routes, workers, shapes), 0 overview, z zoom, </> sort, I invert, / filter, \
+    +/- interval, i agent.\n\n\
+    Details of a route: its ledger, the shapes that it asks for, and the slowest and latest requests that finish \
+    while they are open; of a shape: the routes that ask for it, and the same. +: at least so many.")]
 pub(super) struct TopArgs {
     /// Print one snapshot and leave
     #[arg(long)]

@@ -10,7 +10,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{interval, sleep},
 };
-use whyslow_proto::v1::{RequestFinished, SubscribeRequest, event::Event as Kind};
+use whyslow_proto::v1::{Operation, RequestFinished, SubscribeRequest, event::Event as Kind};
 
 use crate::{
     Connector,
@@ -121,9 +121,7 @@ impl Finished {
                 is_of.then_some(request.wall_ns)
             }
             Key::Shape(protocol, shape) => {
-                let of_shape = |one: &&whyslow_proto::v1::Operation| {
-                    one.protocol == *protocol && one.shape == *shape
-                };
+                let of_shape = |one: &&Operation| one.protocol == *protocol && one.shape == *shape;
                 let times = request.operations.iter().filter(of_shape);
                 times.map(|one| one.total_ns).reduce(u64::saturating_add)
             }

@@ -328,7 +328,7 @@ fn shape_row(shape: &Shape) -> Row {
             trouble(shape.errors),
             text(&shape.protocol),
             text(&shape.peer),
-            text(&shape.shape),
+            cut(&shape.shape, Cut::Middle),
         ],
     }
 }
@@ -416,13 +416,17 @@ pub(crate) fn target_text(target: &WaitTarget) -> String {
 }
 
 fn text(value: &str) -> Cell {
+    cut(value, Cut::End)
+}
+
+fn cut(value: &str, cut: Cut) -> Cell {
     let value = if value.is_empty() {
         String::new()
     } else {
         clean(value)
     };
     Cell {
-        content: Content::Text(value.clone(), Cut::End),
+        content: Content::Text(value.clone(), cut),
         by: By::Text(value),
     }
 }

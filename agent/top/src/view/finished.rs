@@ -1,7 +1,7 @@
 //! Finished requests, in details: the slowest with their accounts and operations, the latest in a line each.
 
 use ratatui::text::Span;
-use whyslow_proto::v1::RequestFinished;
+use whyslow_proto::v1::{LedgerEntry, Operation, RequestFinished};
 
 use super::{
     Line,
@@ -13,7 +13,7 @@ use crate::{
     finished::Finished,
     number::{at_least, count, duration, share},
     palette::Theme,
-    rows::request_line,
+    rows::{Key, request_line},
     text::{Cut, clean, fit},
 };
 
@@ -51,7 +51,7 @@ pub(super) fn lines(
     for request in &finished.slowest {
         page.request(request);
         page.accounts(request);
-        page.operations(request);
+        page.operations(request, &finished.key);
     }
     page.lines.push(Line::default());
     page.titles("LATEST");
@@ -163,8 +163,13 @@ impl Page {
         self.add(&text, self.theme.grey());
     }
 
-    fn operations(&mut self, request: &RequestFinished) {
-        for one in request.operations.iter().take(SHAPES) {
+    /// Those with most time; in the details of a shape, those of that shape.
+    fn operations(&mut self, request: &RequestFinished, key: &Key) {
+        let told = |one: &&Operation| match key {
+            Key::Shape(protocol, shape) => one.protocol == *protocol && one.shape == *shape,
+            _ => true,
+        };
+        for one in request.operations.iter().filter(told).take(SHAPES) {
             let protocol = match self.columns {
                 WIDE.. => format!(" {}", clean(&one.protocol)),
                 _ => String::new(),
@@ -180,7 +185,8 @@ impl Page {
             self.lines
                 .push(named(figures, shape, self.theme, self.columns));
         }
-        let text = match request.operations.len().saturating_sub(SHAPES) {
+        let told = request.operations.iter().filter(told).count();
+        let text = match told.saturating_sub(SHAPES) {
             0 => return,
             1 => "… and 1 more shape".to_owned(),
             n => format!("… and {n} more shapes"),
@@ -191,7 +197,7 @@ impl Page {
 }
 
 /// "net.upstream 82 %".
-fn account(request: &RequestFinished, entry: &whyslow_proto::v1::LedgerEntry) -> String {
+fn account(request: &RequestFinished, entry: &LedgerEntry) -> String {
     let part = share(entry.ns as f64 / request.wall_ns as f64);
     format!("{} {part}", account_name(&entry.account))
 }

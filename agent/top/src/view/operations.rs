@@ -126,7 +126,7 @@ pub(super) fn named(
     }
     let used: usize = spans.iter().map(Span::width).sum();
     let room = usize::from(columns).saturating_sub(used);
-    let name = fit(&clean(name), room, Cut::End);
+    let name = fit(&clean(name), room, Cut::Middle);
     spans.push(Span::styled(name, theme.text()));
     Line::from(spans)
 }
