@@ -90,6 +90,47 @@ fn shows_the_route_until_q() -> Result<()> {
     agent.stop()
 }
 
+/// The details of a route show what finishes while they are open; the agent is subscribed to only meanwhile.
+#[test]
+fn details_show_finished_requests() -> Result<()> {
+    let Some(live) = live("terminal::details_show_finished_requests")? else {
+        return Ok(());
+    };
+    let scratch = Scratch::new("top")?;
+    let truth = Truth::of("gthread", 1, 2).start()?;
+    let agent = Agent::start(&live, &["--port", &truth.address().port().to_string()])?;
+    get_once(truth.address(), "/count", "before")?;
+    let mut top = top(
+        &live,
+        &agent.socket(),
+        scratch.path(),
+        &["--pane", "routes"],
+    )?;
+    top.expect(SHOW_LIMIT, "the route", |s| shows(routes(s), "/count"))?;
+    top.press("j\r")?;
+    top.expect(SHOW_LIMIT, "nothing that was before", |s| {
+        s.contains("Finished while this is open: none yet")
+    })?;
+    top.press("i")?;
+    top.expect(SHOW_LIMIT, "no subscriber", |s| {
+        let mut lines = s.lines();
+        lines.any(|line| line.trim_end() == " subscribers  0")
+    })?;
+    top.press("\x1b")?;
+    top.expect(SHOW_LIMIT, "the list", |s| shows(routes(s), "/count"))?;
+    top.press("\r")?;
+    // The subscription begins after the key.
+    wait_for(SHOW_LIMIT, "a finished request", || {
+        get_once(truth.address(), "/count?while=open", "while")?;
+        top.press("G")?;
+        let seen = top.screen().contains("GET /count?while=?");
+        Ok(seen.then_some(()))
+    })?;
+    top.press("q")?;
+    assert_eq!(top.given_back()?.code(), Some(0));
+    agent.stop()
+}
+
 /// SIGTERM ends the view as well as `q` does.
 #[test]
 fn sigterm_gives_the_terminal_back() -> Result<()> {

@@ -424,6 +424,26 @@ pub struct Route {
     pub ledger: Vec<LedgerEntry>,
     pub in_flight: u32,
     pub operations_per_request: f64,
+    pub operations_sampled: bool,
+}
+
+/// What a route is called: its row in the table of routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteName {
+    /// HTTP method; empty for the overflow entry.
+    pub method: String,
+    /// Path template.
+    pub route: String,
+}
+
+impl RouteName {
+    /// The overflow entry.
+    pub(crate) fn other() -> Self {
+        Self {
+            method: String::new(),
+            route: crate::routes::OTHER_NAME.to_owned(),
+        }
+    }
 }
 
 /// Figures of a shape over all routes. See `whyslow.v1.Shape`.
@@ -445,4 +465,17 @@ pub struct Shape {
     pub max_ns: u64,
     pub time_share: f64,
     pub sampled: bool,
+    /// Most time first, the overflow entry last.
+    pub routes: Vec<ShapeRoute>,
+}
+
+/// What requests of one route asked for in one shape. See `whyslow.v1.ShapeRoute`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/shape.proto")]
+pub struct ShapeRoute {
+    pub name: Arc<RouteName>,
+    pub requests: u64,
+    pub repeated: u64,
+    pub count: u64,
+    pub total_ns: u64,
 }

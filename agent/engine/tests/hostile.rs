@@ -205,6 +205,8 @@ fn thousands_of_connections() {
     let operations = watched.end().operations;
     assert_eq!(total(&operations), 16_384);
     assert!(operations.iter().all(|operation| operation.sampled));
+    let routes = watched.engine.routes(watched.now_ns, 600).routes;
+    assert!(routes[0].operations_sampled, "{routes:?}");
 }
 
 /// A pipeline of many operations that are never answered, on a few connections.

@@ -54,6 +54,9 @@ impl<W: Write> Printer<W> {
     /// # Errors
     /// [`PrintEnd`], or a failure to write.
     pub fn print(&mut self, event: &v1::Event) -> anyhow::Result<()> {
+        if self.remaining == Some(0) {
+            return Err(PrintEnd::Enough.into());
+        }
         self.format.write(event, &mut self.buffer)?;
         if let (Some(remaining), Some(Kind::RequestFinished(_))) =
             (&mut self.remaining, &event.event)
@@ -161,6 +164,8 @@ mod tests {
     fn ends_after_the_count() {
         let mut printer = Printer::new(Box::new(Line), Vec::new(), Some(2));
         printer.print(&finished()).unwrap();
+        let end = printer.print(&finished()).unwrap_err();
+        assert_eq!(end.downcast_ref(), Some(&PrintEnd::Enough));
         let end = printer.print(&finished()).unwrap_err();
         assert_eq!(end.downcast_ref(), Some(&PrintEnd::Enough));
         assert_eq!(printer.output(), b"line\nline\n");

@@ -2,7 +2,8 @@
 
 use whyslow_engine::output::{
     Event, EventKind, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
-    RequestStarted, Route, Shape, Target, WaitEntry, Worker, WorkerEnded, WorkerStarted,
+    RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, Worker, WorkerEnded,
+    WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -216,6 +217,7 @@ pub fn route(route: &Route) -> v1::Route {
         ledger: ledger(&route.ledger),
         in_flight: route.in_flight,
         operations_per_request: route.operations_per_request,
+        operations_sampled: route.operations_sampled,
     }
 }
 
@@ -237,6 +239,18 @@ pub fn shape(shape: &Shape) -> v1::Shape {
         max_ns: shape.max_ns,
         time_share: shape.time_share,
         sampled: shape.sampled,
+        routes: shape.routes.iter().map(shape_route).collect(),
+    }
+}
+
+fn shape_route(asked: &ShapeRoute) -> v1::ShapeRoute {
+    v1::ShapeRoute {
+        method: asked.name.method.clone(),
+        route: asked.name.route.clone(),
+        requests: asked.requests,
+        repeated: asked.repeated,
+        count: asked.count,
+        total_ns: asked.total_ns,
     }
 }
 

@@ -4,7 +4,7 @@
 //! bounded channel. What must stay true: a lost agent is an update, never an end; no question waits
 //! for ever; no more than one round of questions is under way.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -12,17 +12,18 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
 use whyslow_proto::v1::{
-    InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest, RoutesResponse,
-    ShapesRequest, ShapesResponse, WorkersRequest, WorkersResponse, whyslow_client::WhyslowClient,
+    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest,
+    RoutesResponse, ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest,
+    WorkersResponse, whyslow_client::WhyslowClient,
 };
 
-use crate::{Connector, text::clean};
+use crate::{Connector, finished::Finished, text::clean};
 
 /// Longest time to connect, and longest time of one round of questions.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,6 +62,8 @@ impl Snapshot {
 pub(crate) enum Update {
     /// Answers.
     Snapshot(Box<Snapshot>),
+    /// Finished requests of the row whose details are open.
+    Finished(Box<Finished>),
     /// The agent could not be reached or did not answer; why.
     Lost(String),
 }
@@ -124,6 +127,19 @@ impl<'a> Agent<'a> {
         Ok(snapshot)
     }
 
+    /// Subscribes to events.
+    pub(crate) async fn subscribe(
+        &mut self,
+        request: SubscribeRequest,
+    ) -> anyhow::Result<Streaming<Event>> {
+        let events = timeout(PATIENCE, self.client.subscribe(request))
+            .await
+            .ok()
+            .with_context(|| too_late("gives no answer", self.connector))?
+            .map_err(|status| self.connector.explain(&status, self.answered))?;
+        Ok(events.into_inner())
+    }
+
     async fn ask(&self) -> Result<Snapshot, Status> {
         let window_s = self.window_s;
         let (mut a, mut b, mut c, mut d, mut e) = (
@@ -171,7 +187,7 @@ fn too_late(what: &str, connector: &Connector) -> String {
 /// Sends updates until the receiver is gone. `interval`: time between two rounds; a change counts at
 /// once.
 pub(crate) async fn follow(
-    connector: Connector,
+    connector: Arc<Connector>,
     window_s: u32,
     mut interval: watch::Receiver<Duration>,
     updates: mpsc::Sender<Update>,

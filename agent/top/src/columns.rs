@@ -2,7 +2,7 @@
 //!
 //! What must stay true: the cells of `rows` stand in this order.
 
-use crate::model::List;
+use crate::{model::List, rows::Row, text::width};
 
 /// Width of a column.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,11 @@ pub(crate) enum Width {
     /// A part of what is left, by weight.
     Flex(u16),
 }
+
+/// Width of a bar where there is any room.
+const BAR: usize = 20;
+/// Widest column where there is any room.
+const WIDEST: u16 = 4096;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +78,12 @@ const IN_FLIGHT: [Column; 8] = [
         110,
         "reading, working, responding",
     ),
-    number("OPS", 5, 85, "operations so far; !: one shape is repeated"),
+    number(
+        "OPS",
+        6,
+        85,
+        "operations so far; +: or more; !: one shape is repeated",
+    ),
     text(
         "NOW",
         Width::Flex(5),
@@ -91,7 +101,7 @@ const ROUTES: [Column; 10] = [
     number("P99", 7, 0, "99 % were faster"),
     number("ERR", 5, 50, "5xx and unanswered since the start"),
     number("WORK", 5, 0, "share of all routes' worker time"),
-    number("OPS/R", 5, 90, "operations per request, mean"),
+    number("OPS/R", 6, 90, "operations per request, mean; +: or more"),
     number("INFL", 4, 100, "in flight now"),
     text("ACCOUNTS", Width::Flex(4), 0, "where its time went"),
     text("ROUTE", Width::Flex(6), 0, "method and path template"),
@@ -174,6 +184,23 @@ impl Column {
             layout.push((index, width));
         }
         layout
+    }
+
+    /// The same of all columns, each as wide as the widest of `rows` needs.
+    pub(crate) fn uncut(list: List, rows: &[Row]) -> Vec<(usize, u16)> {
+        let columns = Self::of(list).iter().enumerate();
+        let layout = columns.map(|(index, column)| {
+            let least = match column.width {
+                Width::Fixed(n) => n,
+                Width::Flex(_) => 0,
+            };
+            let cells = rows.iter().filter_map(|row| row.cells.get(index));
+            let widest = cells.map(|cell| cell.content.width(BAR)).max();
+            let needed = widest.unwrap_or(0).max(width(column.name));
+            let needed = u16::try_from(needed).map_or(WIDEST, |needed| needed.min(WIDEST));
+            (index, needed.max(least))
+        });
+        layout.collect()
     }
 }
 

@@ -20,6 +20,7 @@
 mod client;
 mod columns;
 mod connect;
+mod finished;
 mod input;
 mod live;
 mod model;

@@ -21,12 +21,14 @@ use ratatui::{
 };
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{Instant, interval},
 };
 
 use crate::{
     Connector, Options,
-    client::follow,
+    client::{self, Update},
+    finished::{self, Wanted},
     input::{action, perform},
     model::Model,
     palette::Theme,
@@ -115,6 +117,63 @@ fn read_keys(sender: &mpsc::Sender<std::io::Result<Event>>, stop: &AtomicBool) {
     }
 }
 
+/// The tasks that ask the agent, and what they are told. They end when it is dropped.
+struct Asking {
+    intervals: watch::Sender<Duration>,
+    wanted: watch::Sender<Option<Wanted>>,
+    updates: mpsc::Receiver<Update>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Asking {
+    fn start(connector: Connector, options: &Options) -> Self {
+        let connector = Arc::new(connector);
+        let (intervals, interval) = watch::channel(options.interval);
+        let (wanted, wanted_now) = watch::channel(None);
+        let (sender, updates) = mpsc::channel(2);
+        let all = client::follow(
+            Arc::clone(&connector),
+            options.window_s,
+            interval,
+            sender.clone(),
+        );
+        let of_row = finished::follow(connector, wanted_now, sender);
+        Self {
+            intervals,
+            wanted,
+            updates,
+            tasks: [tokio::spawn(all), tokio::spawn(of_row)],
+        }
+    }
+
+    /// Tells what the user chose, where that is news.
+    fn tell(&self, model: &Model) {
+        self.intervals.send_if_modified(|interval| {
+            let changed = *interval != model.ui.interval;
+            *interval = model.ui.interval;
+            changed
+        });
+        let now = model.wanted();
+        self.wanted.send_if_modified(|wanted| {
+            // The routes of a shape that is looked at come and go: it stays the same.
+            let key = |wanted: &Option<Wanted>| wanted.as_ref().map(|one| one.key.clone());
+            let changed = key(wanted) != key(&now);
+            if changed {
+                *wanted = now;
+            }
+            changed
+        });
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
 /// Shows the live view until the user leaves.
 pub(crate) async fn run(connector: Connector, options: &Options) -> anyhow::Result<()> {
     if !stdout().is_terminal() {
@@ -123,14 +182,7 @@ pub(crate) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
     let mut signals = Signals::new()?;
     let begin = Instant::now();
     let mut model = Model::new(connector.label(), options, Duration::ZERO);
-    let (intervals, interval_receiver) = watch::channel(options.interval);
-    let (sender, mut updates) = mpsc::channel(2);
-    let task = tokio::spawn(follow(
-        connector,
-        options.window_s,
-        interval_receiver,
-        sender,
-    ));
+    let mut asking = Asking::start(connector, options);
 
     let mut screen = Screen::take()?;
     let mut keys = Keys::start()?;
@@ -144,7 +196,7 @@ pub(crate) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
         }
         draw(&mut screen, &mut model, theme, begin.elapsed())?;
         tokio::select! {
-            update = updates.recv() => match update {
+            update = asking.updates.recv() => match update {
                 Some(update) => model.apply(update, begin.elapsed()),
                 None => break,
             },
@@ -155,14 +207,8 @@ pub(crate) async fn run(connector: Connector, options: &Options) -> anyhow::Resu
             _ = tick.tick() => {}
             () = signals.ended() => break,
         }
-        intervals.send_if_modified(|interval| {
-            let changed = *interval != model.ui.interval;
-            *interval = model.ui.interval;
-            changed
-        });
+        asking.tell(&model);
     }
-    drop(updates);
-    task.abort();
     Ok(())
 }
 

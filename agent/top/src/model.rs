@@ -9,6 +9,7 @@ use std::{collections::VecDeque, time::Duration};
 use crate::{
     Options, Pane,
     client::{Snapshot, Update},
+    finished::{Finished, Wanted},
     rows::{Key, Row, Sorting, rows},
     text::clean,
 };
@@ -119,6 +120,8 @@ pub(crate) struct Model {
     pub(crate) label: String,
     /// What is shown.
     pub(crate) snapshot: Option<Box<Snapshot>>,
+    /// Finished requests of the row whose details were open last.
+    pub(crate) finished: Option<Box<Finished>>,
     /// Requests per second of it; `None`: not known yet.
     pub(crate) rate_per_s: Option<f64>,
     /// Most requests in flight in one answer until now.
@@ -128,7 +131,9 @@ pub(crate) struct Model {
     /// What the user chose.
     pub(crate) ui: Ui,
     /// Requests finished, by time of the answer.
-    finished: VecDeque<(Duration, u64)>,
+    counts: VecDeque<(Duration, u64)>,
+    /// Finished requests that came while the data stands still.
+    held: Option<Box<Finished>>,
 }
 
 impl Model {
@@ -149,6 +154,7 @@ impl Model {
         Self {
             label: clean(label),
             snapshot: None,
+            finished: None,
             rate_per_s: None,
             most_in_flight: 0,
             link: Link::Connecting {
@@ -168,7 +174,8 @@ impl Model {
                 page: 10,
                 quit: false,
             },
-            finished: VecDeque::new(),
+            counts: VecDeque::new(),
+            held: None,
         }
     }
 
@@ -176,8 +183,10 @@ impl Model {
     pub(crate) fn apply(&mut self, update: Update, now: Duration) {
         match update {
             Update::Snapshot(snapshot) => self.take(snapshot, now),
+            Update::Finished(finished) if self.ui.paused => self.held = Some(finished),
+            Update::Finished(finished) => self.finished = Some(finished),
             Update::Lost(error) => {
-                self.finished.clear();
+                self.counts.clear();
                 let error = clean(error.lines().next().unwrap_or_default());
                 self.link = match self.link {
                     Link::Connecting { since, .. } => Link::Connecting {
@@ -199,25 +208,26 @@ impl Model {
             .as_ref()
             .map_or(0, |status| status.requests_finished);
         if self
-            .finished
+            .counts
             .back()
             .is_some_and(|&(_, before)| before > finished)
         {
             // Another agent: it counts from zero.
-            self.finished.clear();
+            self.counts.clear();
         }
-        self.finished.push_back((now, finished));
+        self.counts.push_back((now, finished));
         while self
-            .finished
+            .counts
             .get(1)
             .is_some_and(|&(at, _)| at + RATE_WINDOW <= now)
         {
-            self.finished.pop_front();
+            self.counts.pop_front();
         }
         if self.ui.paused {
             return;
         }
         self.rate_per_s = self.measure_rate();
+        self.finished = self.held.take().or_else(|| self.finished.take());
         let in_flight = snapshot.in_flight.requests.len();
         self.most_in_flight = self.most_in_flight.max(in_flight);
         if let Some(Overlay::Detail(key, last)) = &mut self.ui.overlay
@@ -230,8 +240,7 @@ impl Model {
     }
 
     fn measure_rate(&self) -> Option<f64> {
-        let (&(first_at, first), &(last_at, last)) =
-            (self.finished.front()?, self.finished.back()?);
+        let (&(first_at, first), &(last_at, last)) = (self.counts.front()?, self.counts.back()?);
         let seconds = last_at.checked_sub(first_at)?.as_secs_f64();
         (seconds > 0.0).then(|| (last - first) as f64 / seconds)
     }
@@ -296,6 +305,14 @@ impl Model {
         if let (Some(row), Some(snapshot)) = (row, &self.snapshot) {
             self.ui.overlay = Some(Overlay::Detail(row.key.clone(), snapshot.clone()));
             self.ui.scroll = 0;
+        }
+    }
+
+    /// Whose finished requests are to be seen.
+    pub(crate) fn wanted(&self) -> Option<Wanted> {
+        match &self.ui.overlay {
+            Some(Overlay::Detail(key, last)) => Wanted::of(key, last),
+            _ => None,
         }
     }
 

@@ -71,6 +71,11 @@ pub(crate) fn count(n: u64) -> String {
     }
 }
 
+/// A figure as text, marked where it is a lower bound: `44.0+`.
+pub(crate) fn at_least(figure: String, lower_bound: bool) -> String {
+    if lower_bound { figure + "+" } else { figure }
+}
+
 fn scaled(value: f64) -> String {
     for (suffix, size) in [("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)] {
         let text = three_digits(value / size);

@@ -71,7 +71,7 @@ pub struct Options {
     pub interval: Duration,
     /// With `once`: how long to watch before the snapshot is taken. Default 3 s.
     pub settle: Duration,
-    /// What to show first.
+    /// What to show first; with `once` and without `json`: what to show alone.
     pub pane: Pane,
     /// Window of the figures by route and by shape, seconds, at most 600; 0: the agent's default (60).
     pub window_s: u32,

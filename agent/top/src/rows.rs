@@ -14,9 +14,12 @@ use crate::{
     client::Snapshot,
     columns::Column,
     model::List,
-    number::{count, duration, rate, share},
-    text::{Cut, clean},
+    number::{at_least, count, duration, rate, share},
+    text::{Cut, clean, width},
 };
+
+/// The overflow entry of routes.
+pub(crate) const OTHER_ROUTE: &str = "(other)";
 
 /// What a row is about: stays the same from answer to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +112,22 @@ pub(crate) enum Content {
     Ledger(Vec<LedgerEntry>),
     /// A share of 0 to 1.
     Share(f64),
+}
+
+/// A target gets at least so much room, or is left out.
+pub(crate) const SHORTEST: usize = 4;
+
+impl Content {
+    /// Columns that it takes uncut; `bar`: those of a ledger. A share fits into any.
+    pub(crate) fn width(&self, bar: usize) -> usize {
+        match self {
+            Self::Text(text, _) | Self::Alarm(text) => width(text),
+            Self::Account(account, target) if target.is_empty() => width(account),
+            Self::Account(account, target) => width(account) + 1 + width(target).max(SHORTEST),
+            Self::Ledger(_) => bar,
+            Self::Share(_) => 0,
+        }
+    }
 }
 
 /// What a cell is sorted by.
@@ -265,11 +284,17 @@ fn operations(request: &InFlightRequest, reads: bool) -> Cell {
         return cell("?".to_owned(), -1.0);
     }
     let total = operations_in(request);
-    let mut cell = cell(count(total), total as f64);
+    let text = at_least(count(total), is_sampled(request));
+    let mut cell = cell(text.clone(), total as f64);
     if request.operations.iter().any(|one| one.repeated) {
-        cell.content = Content::Alarm(format!("{}!", count(total)));
+        cell.content = Content::Alarm(text + "!");
     }
     cell
+}
+
+/// There were more operations than are told of a request in flight, or may have been.
+pub(crate) fn is_sampled(request: &InFlightRequest) -> bool {
+    request.shapes_left_out > 0 || request.operations.iter().any(|one| one.sampled)
 }
 
 /// Operations that are told of a request in flight.
@@ -288,11 +313,13 @@ fn trouble(n: u64) -> Cell {
 }
 
 fn shape_row(shape: &Shape) -> Row {
-    let least = if shape.sampled { "+" } else { "" };
     Row {
         key: Key::of_shape(shape),
         cells: vec![
-            cell(format!("{}{least}", count(shape.count)), shape.count as f64),
+            cell(
+                at_least(count(shape.count), shape.sampled),
+                shape.count as f64,
+            ),
             cell(count(shape.requests), shape.requests as f64),
             trouble(shape.repeated),
             time(Some(shape.total_ns)),
@@ -301,7 +328,7 @@ fn shape_row(shape: &Shape) -> Row {
             trouble(shape.errors),
             text(&shape.protocol),
             text(&shape.peer),
-            text(&shape.shape),
+            cut(&shape.shape, Cut::Middle),
         ],
     }
 }
@@ -322,7 +349,7 @@ fn route_row(route: &Route, reads: bool) -> Row {
             trouble(route.server_errors.saturating_add(route.unanswered)),
             cell(share(route.worker_share), route.worker_share),
             match route.operations_per_request {
-                mean if reads => cell(rate(mean), mean),
+                mean if reads => cell(at_least(rate(mean), route.operations_sampled), mean),
                 _ => cell("?".to_owned(), -1.0),
             },
             cell(route.in_flight.to_string(), f64::from(route.in_flight)),
@@ -389,13 +416,17 @@ pub(crate) fn target_text(target: &WaitTarget) -> String {
 }
 
 fn text(value: &str) -> Cell {
+    cut(value, Cut::End)
+}
+
+fn cut(value: &str, cut: Cut) -> Cell {
     let value = if value.is_empty() {
         String::new()
     } else {
         clean(value)
     };
     Cell {
-        content: Content::Text(value.clone(), Cut::End),
+        content: Content::Text(value.clone(), cut),
         by: By::Text(value),
     }
 }

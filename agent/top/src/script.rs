@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use tokio::{
 use crate::{
     Connector, Options,
     client::{Agent, Snapshot, Update, follow},
+    columns::Column,
     model::{List, Model},
     number::share,
     palette::Theme,
@@ -28,10 +30,10 @@ use crate::{
     view::{account_name, draw_list, figures, height_of, identity, to_text},
 };
 
-/// Width when standard output is no terminal.
+/// Width of titles and legends where nothing is cut.
 const WIDTH: u16 = 100;
-/// Narrowest and widest text.
-const WIDTHS: (u16, u16) = (40, 240);
+/// Narrowest text.
+const NARROWEST: u16 = 40;
 /// Rows printed of each list.
 const MOST_ROWS: usize = 50;
 /// Accounts spelled out for each route.
@@ -44,7 +46,7 @@ pub(crate) async fn once(connector: &Connector, options: &Options) -> anyhow::Re
         () = signals.ended() => Ok(()),
         model = settle(connector, options) => {
             let model = model?;
-            print(&if options.json { json_line(model.snapshot.as_deref()) } else { text(&model, width()) })
+            print(&if options.json { json_line(model.snapshot.as_deref()) } else { text(&model, columns()) })
         }
     }
 }
@@ -74,7 +76,12 @@ pub(crate) async fn json_lines(connector: Connector, options: &Options) -> anyho
     // The sender of intervals stays until the end: its loss would end the questions.
     let (_intervals, interval) = watch::channel(options.interval);
     let (sender, mut updates) = mpsc::channel(2);
-    let task = tokio::spawn(follow(connector, options.window_s, interval, sender));
+    let task = tokio::spawn(follow(
+        Arc::new(connector),
+        options.window_s,
+        interval,
+        sender,
+    ));
     loop {
         let update = tokio::select! {
             update = updates.recv() => update,
@@ -91,6 +98,8 @@ pub(crate) async fn json_lines(connector: Connector, options: &Options) -> anyho
                 let line = error.lines().next().unwrap_or_default();
                 eprintln!("whyslow: agent lost, reconnecting: {}", clean(line));
             }
+            // Nobody asked for them.
+            Some(Update::Finished(_)) => {}
             None => break,
         }
     }
@@ -130,25 +139,27 @@ pub(crate) fn json_line(snapshot: Option<&Snapshot>) -> String {
     format!("{object}\n")
 }
 
-fn width() -> u16 {
+/// Columns of the terminal, or as `COLUMNS` says; `None`: neither, so that nothing is cut.
+fn columns() -> Option<u16> {
     let size = io::stdout()
         .is_terminal()
         .then(ratatui::crossterm::terminal::size);
-    let columns = size
-        .and_then(Result::ok)
-        .map_or(WIDTH, |(columns, _)| columns);
-    columns.clamp(WIDTHS.0, WIDTHS.1)
+    let size = size.and_then(Result::ok).map(|(columns, _)| columns);
+    let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
+    // A terminal that does not know its size says 0.
+    let columns = size.filter(|columns| *columns > 0).or_else(asked)?;
+    Some(columns.max(NARROWEST))
 }
 
-/// A snapshot as text of at most `columns`.
-pub(crate) fn text(model: &Model, columns: u16) -> String {
-    let theme = Theme::plain();
+/// A snapshot as text: the pane that was chosen, or all lists. `columns`: where it is cut.
+pub(crate) fn text(model: &Model, columns: Option<u16>) -> String {
+    let room = columns.map_or(usize::MAX, usize::from);
     let mut out = String::new();
     if let Some(snapshot) = &model.snapshot {
-        out += &identity(model, columns.into());
+        out += &identity(model, room);
         out.push('\n');
         // Not cut: a loss that is not shown would be a lie.
-        out += &figures(model, theme).to_string();
+        out += &figures(model, Theme::plain()).to_string();
         out.push('\n');
         if is_quiet(snapshot) {
             out +=
@@ -156,18 +167,43 @@ pub(crate) fn text(model: &Model, columns: u16) -> String {
         }
     }
     for list in List::ALL {
-        let rows = model.shown(list).len();
-        let height = height_of(list, rows.min(MOST_ROWS));
-        let mut buffer = Buffer::empty(Rect::new(0, 0, columns, height));
-        draw_list(model, list, theme, buffer.area, &mut buffer);
+        if model.ui.zoomed && list != model.ui.focus {
+            continue;
+        }
         out.push('\n');
-        out += &to_text(&buffer);
-        if rows > MOST_ROWS {
-            out += &format!("… {} more\n", rows - MOST_ROWS);
-        }
+        out += &list_text(model, list, columns);
         if list == List::Routes {
-            out += &accounts(model, columns.into());
+            out += &accounts(model, room);
         }
+    }
+    out
+}
+
+/// The first rows of a list.
+fn list_text(model: &Model, list: List, columns: Option<u16>) -> String {
+    let mut rows = model.shown(list);
+    let more = rows.len().saturating_sub(MOST_ROWS);
+    rows.truncate(MOST_ROWS);
+    let rule = columns.unwrap_or(WIDTH).into();
+    let (layout, columns) = match columns {
+        Some(columns) => (Column::layout(list, columns), columns),
+        None => {
+            let layout = Column::uncut(list, &rows);
+            let widths = layout.iter().map(|(_, width)| width + 1);
+            let needed = widths.fold(0, u16::saturating_add);
+            (layout, needed.max(WIDTH))
+        }
+    };
+    let area = Rect::new(0, 0, columns, height_of(list, rows.len()));
+    let mut buffer = Buffer::empty(area);
+    draw_list(model, list, &layout, Theme::plain(), area, &mut buffer);
+    let text = to_text(&buffer);
+    let (title, rest) = text.split_once('\n').unwrap_or_default();
+    let used = title.trim_end_matches('─').chars().count();
+    let title: String = title.chars().take(used.max(rule)).collect();
+    let mut out = format!("{title}\n{rest}");
+    if more > 0 {
+        out += &format!("… {more} more\n");
     }
     out
 }

@@ -63,6 +63,8 @@ pub(crate) enum Cut {
     End,
     /// The start: `…/app.lock`. For paths, whose end tells most.
     Start,
+    /// What is between: `select name, pr…ere id = ?`. For statements, whose both ends tell.
+    Middle,
 }
 
 /// At most `columns` wide; what was dropped is marked by `…`.
@@ -84,6 +86,12 @@ pub(crate) fn fit(text: &str, columns: usize, cut: Cut) -> String {
             let kept = take(text.chars().rev(), room);
             std::iter::once('…').chain(kept.chars().rev()).collect()
         }
+        Cut::Middle => {
+            let start = take(text.chars(), room - room / 2);
+            let end = take(text.chars().rev(), room / 2);
+            let end: String = end.chars().rev().collect();
+            format!("{start}…{end}")
+        }
     }
 }
 
@@ -92,7 +100,13 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = text;
     while !rest.is_empty() && columns > 1 {
-        let line = take(rest.chars(), columns);
+        let mut line = take(rest.chars(), columns);
+        // Between words, where that leaves no short line.
+        if line.len() < rest.len()
+            && let Some(end) = line.rfind(' ').filter(|end| *end >= columns / 2)
+        {
+            line.truncate(end + 1);
+        }
         rest = rest.get(line.len()..).unwrap_or_default();
         lines.push(line);
     }
@@ -150,6 +164,9 @@ mod tests {
         assert_eq!(fit("abcdef", 6, Cut::End), "abcdef");
         assert_eq!(fit("abcdef", 4, Cut::End), "abc…");
         assert_eq!(fit("abcdef", 4, Cut::Start), "…def");
+        assert_eq!(fit("abcdefgh", 6, Cut::Middle), "abc…gh");
+        assert_eq!(fit("abcdefgh", 7, Cut::Middle), "abc…fgh");
+        assert_eq!(fit("abc", 1, Cut::Middle), "…");
         assert_eq!(fit("abc", 1, Cut::End), "…");
         assert_eq!(fit("abc", 0, Cut::End), "");
     }
@@ -159,12 +176,15 @@ mod tests {
         assert_eq!(width("日本"), 4);
         assert_eq!(fit("日本語", 4, Cut::End), "日…");
         assert_eq!(fit("日本語", 4, Cut::Start), "…語");
+        assert_eq!(fit("日本語", 5, Cut::Middle), "日…語");
         assert_eq!(wrap("日本語", 4), ["日本", "語"]);
     }
 
     #[test]
     fn wrapping_keeps_all() {
         assert_eq!(wrap("abcde", 2), ["ab", "cd", "e"]);
+        assert_eq!(wrap("where id = ?", 10), ["where id ", "= ?"]);
+        assert_eq!(wrap("a bcdefghijk", 10), ["a bcdefghi", "jk"]);
         assert!(wrap("", 10).is_empty());
     }
 }

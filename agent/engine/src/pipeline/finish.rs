@@ -62,7 +62,8 @@ impl Engine {
         let asked = operations.into_entries(self.settings.repeated, outcome.end_ns);
         let mut finished = finish::finish(*request, started, outcome);
         if finished.binding == Binding::Thread {
-            self.shapes.end(noticed_ns, &asked);
+            let name = route.and_then(|route| self.routes.name(route));
+            self.shapes.end(noticed_ns, name, &asked);
             finished.operations = asked.into_iter().map(|a| a.operation).collect();
         }
         if finished.loss.contains(&reason::LEDGER_MISMATCH) {

@@ -12,6 +12,8 @@ pub(crate) struct Sample<'a> {
     pub(crate) ledger: &'a [LedgerEntry],
     /// Operations that it asked for.
     pub(crate) operations: u64,
+    /// They are a lower bound.
+    pub(crate) sampled: bool,
 }
 
 /// Figures of one slot, or of several added up.
@@ -22,6 +24,8 @@ pub(crate) struct Figures {
     pub(crate) max_ns: u64,
     pub(crate) histogram: Histogram,
     pub(crate) operations: u64,
+    /// `operations` is a lower bound.
+    pub(crate) sampled: bool,
     /// Account, ns, count.
     ledger: Vec<(u8, u64, u64)>,
 }
@@ -34,6 +38,7 @@ impl Figures {
         self.max_ns = self.max_ns.max(sample.wall_ns);
         self.histogram.add(sample.wall_ns);
         self.operations = self.operations.saturating_add(sample.operations);
+        self.sampled |= sample.sampled;
         for entry in sample.ledger {
             self.account(entry.account as u8, entry.ns, entry.count);
         }
@@ -74,6 +79,7 @@ impl super::window::Figures for Figures {
         self.max_ns = self.max_ns.max(other.max_ns);
         self.histogram.merge(&other.histogram);
         self.operations = self.operations.saturating_add(other.operations);
+        self.sampled |= other.sampled;
         for (account, ns, count) in &other.ledger {
             self.account(*account, *ns, *count);
         }
@@ -98,10 +104,13 @@ mod tests {
                 wall_ns,
                 ledger: &ledger,
                 operations: 4,
+                sampled: wall_ns == 5_000_000,
             });
         }
-        let mut sum = one.clone();
+        let mut sum = Figures::default();
         sum.merge(&one);
+        sum.merge(&one);
+        assert!(sum.sampled, "one of them is");
         assert_eq!((sum.requests, sum.operations), (4, 16));
         assert_eq!((sum.total_ns, sum.max_ns), (24_000_000, 7_000_000));
         assert_eq!((sum.ledger()[0].ns, sum.ledger()[0].count), (12, 4));

@@ -8,14 +8,17 @@ pub(crate) mod histogram;
 pub(crate) mod template;
 pub(crate) mod window;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use figures::{Figures, Sample};
 use template::Rule;
 use window::{Span, Window};
 
 use crate::{
-    output::{RequestFinished, Route},
+    output::{RequestFinished, Route, RouteName},
     pipeline::RoutesView,
 };
 
@@ -28,8 +31,7 @@ const FOLDED_LIMIT: usize = 8_192;
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
-    method: String,
-    route: String,
+    name: Arc<RouteName>,
     requests: u64,
     server_errors: u64,
     client_errors: u64,
@@ -57,7 +59,7 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(rules: &[String], limit: usize, start_ns: u64) -> Self {
         let other = Entry {
-            route: OTHER_NAME.to_owned(),
+            name: Arc::new(RouteName::other()),
             ..Entry::default()
         };
         Self {
@@ -85,7 +87,7 @@ impl Routes {
         };
         let entry = &mut self.entries[index as usize];
         entry.in_flight = entry.in_flight.saturating_add(1);
-        (index, &entry.route)
+        (index, &entry.name.route)
     }
 
     fn insert(&mut self, method: &str) -> u32 {
@@ -99,8 +101,10 @@ impl Routes {
             return OTHER;
         }
         let entry = Entry {
-            method: method.to_owned(),
-            route: self.key[method.len() + 1..].to_owned(),
+            name: Arc::new(RouteName {
+                method: method.to_owned(),
+                route: self.key[method.len() + 1..].to_owned(),
+            }),
             ..Entry::default()
         };
         let index = match self.free.pop() {
@@ -124,6 +128,11 @@ impl Routes {
         }
     }
 
+    /// The name of a route, shared.
+    pub(crate) fn name(&self, index: u32) -> Option<&Arc<RouteName>> {
+        self.entries.get(index as usize).map(|entry| &entry.name)
+    }
+
     /// A request ended.
     pub(crate) fn end(&mut self, index: u32, time_ns: u64, finished: &RequestFinished) {
         let Some(entry) = self.entries.get_mut(index as usize) else {
@@ -141,6 +150,7 @@ impl Routes {
             wall_ns: finished.wall_ns,
             ledger: &finished.ledger,
             operations: finished.operations.iter().map(|o| o.count).sum(),
+            sampled: finished.operations.iter().any(|o| o.sampled),
         });
     }
 
@@ -155,7 +165,7 @@ impl Routes {
             let entry = &mut self.entries[index];
             entry.window.expire(now_ns);
             if full && !entry.free && entry.in_flight == 0 && entry.window.is_empty() {
-                let key = format!("{} {}", entry.method, entry.route);
+                let key = format!("{} {}", entry.name.method, entry.name.route);
                 *entry = Entry {
                     free: true,
                     ..Entry::default()
@@ -207,8 +217,8 @@ impl Routes {
 
 fn route(entry: &Entry, figures: &Figures, covered_s: f64, all_ns: u64) -> Route {
     Route {
-        method: entry.method.clone(),
-        route: entry.route.clone(),
+        method: entry.name.method.clone(),
+        route: entry.name.route.clone(),
         requests: entry.requests,
         server_errors: entry.server_errors,
         client_errors: entry.client_errors,
@@ -230,6 +240,7 @@ fn route(entry: &Entry, figures: &Figures, covered_s: f64, all_ns: u64) -> Route
         } else {
             figures.operations as f64 / figures.requests as f64
         },
+        operations_sampled: figures.sampled,
         in_flight: entry.in_flight,
     }
 }

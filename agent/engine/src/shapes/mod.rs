@@ -5,16 +5,20 @@
 //! Bounded: what finds no place goes to the `(other)` of its protocol, and is counted. A shape that nobody
 //! asked for within the longest window gives its place away.
 
+mod askers;
+
 use std::{
     collections::{HashMap, HashSet},
     hash::Hasher as _,
     sync::Arc,
 };
 
+use askers::{Askers, Sums};
+
 use crate::{
     attribution::operations::{Counted, OTHER},
     hash::FastHasher,
-    output::Shape,
+    output::{RouteName, Shape},
     pipeline::ShapesView,
     routes::{
         histogram::Histogram,
@@ -38,6 +42,7 @@ struct Figures {
     max_ns: u64,
     sampled: bool,
     times: Histogram,
+    askers: Askers,
 }
 
 impl window::Figures for Figures {
@@ -50,6 +55,7 @@ impl window::Figures for Figures {
         self.max_ns = self.max_ns.max(other.max_ns);
         self.sampled |= other.sampled;
         self.times.merge(&other.times);
+        self.askers.merge(&other.askers);
     }
 }
 
@@ -96,8 +102,13 @@ impl Shapes {
         }
     }
 
-    /// A request that ended, with all that it asked for.
-    pub(crate) fn end(&mut self, time_ns: u64, operations: &[Counted]) {
+    /// A request of a route (if it has one) that ended, with all that it asked for.
+    pub(crate) fn end(
+        &mut self,
+        time_ns: u64,
+        route: Option<&Arc<RouteName>>,
+        operations: &[Counted],
+    ) {
         self.requests += 1;
         let request = self.requests;
         for counted in operations {
@@ -122,6 +133,13 @@ impl Shapes {
             figures.max_ns = figures.max_ns.max(operation.slowest_ns);
             figures.sampled |= operation.sampled;
             counted.add_times_to(&mut figures.times);
+            let sums = Sums {
+                requests: u64::from(!again),
+                repeated: u64::from(repeats),
+                count: operation.count,
+                total_ns: operation.total_ns,
+            };
+            figures.askers.add(route, sums);
         }
     }
 
@@ -220,6 +238,7 @@ fn shape(entry: &Entry, figures: &Figures, covered_s: f64, all_ns: u64) -> Shape
             figures.total_ns as f64 / all_ns as f64
         },
         sampled: figures.sampled,
+        routes: figures.askers.by_time(),
     }
 }
 

@@ -1,7 +1,10 @@
 //! The table of shapes: figures, bounds, places given away.
 
 use super::*;
-use crate::attribution::operations::{Done, Operations};
+use crate::{
+    attribution::operations::{Done, Operations},
+    output::ShapeRoute,
+};
 
 const S: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
@@ -35,9 +38,9 @@ fn figures_are_sums_over_all_requests() {
         let mut request = vec![("postgresql", "a:1", "select ?", 2 * MS); 19];
         request.push(("postgresql", "a:1", "select ?", 100 * MS));
         request.push(("redis", "b:2", "GET ?", 0));
-        shapes.end(n * S, &asked(&request));
+        shapes.end(n * S, None, &asked(&request));
     }
-    shapes.end(9 * S, &asked(&[("redis", "c:3", "GET ?", 5 * MS)]));
+    shapes.end(9 * S, None, &asked(&[("redis", "c:3", "GET ?", 5 * MS)]));
     let view = shapes.view(10 * S, 0);
     assert!((view.window_s - 10.0).abs() < 1e-9);
     let [select, get] = &view.shapes[..] else {
@@ -76,7 +79,7 @@ fn a_p95_is_that_of_single_operations() {
     for n in 1..=10 {
         let mut request = vec![("redis", "a", "GET ?", MS); 9];
         request.push(("redis", "a", "GET ?", n * 10 * MS));
-        shapes.end(S, &asked(&request));
+        shapes.end(S, None, &asked(&request));
     }
     let shape = &shapes.view(2 * S, 0).shapes[0];
     assert!(shape.p95_ns.abs_diff(50 * MS) < 2 * MS, "{}", shape.p95_ns);
@@ -90,7 +93,7 @@ fn a_request_that_asks_two_servers_is_one() {
     let mut request = vec![("redis", "a", "GET ?", MS); 10];
     request.extend(vec![("redis", "b", "GET ?", MS); 12]);
     for _ in 0..2 {
-        shapes.end(S, &asked(&request));
+        shapes.end(S, None, &asked(&request));
     }
     let shape = &shapes.view(2 * S, 0).shapes[0];
     assert_eq!((shape.count, shape.requests, shape.repeated), (44, 2, 2));
@@ -103,6 +106,7 @@ fn endless_shapes_are_one_entry_and_are_counted() {
         let name = format!("select {n}");
         shapes.end(
             S,
+            None,
             &asked(&[("postgresql", "a", &name, MS), ("redis", "b", &name, MS)]),
         );
         assert!(shapes.entries.len() <= 5);
@@ -118,14 +122,14 @@ fn endless_shapes_are_one_entry_and_are_counted() {
     let count: u64 = view.shapes.iter().map(|shape| shape.count).sum();
     assert_eq!(count, 4 * FOLDED_LIMIT as u64, "none is lost");
     // What a request itself could not keep apart is counted there too.
-    shapes.end(S, &asked(&[("redis", "b", OTHER, MS)]));
+    shapes.end(S, None, &asked(&[("redis", "b", OTHER, MS)]));
     assert_eq!(shapes.view(2 * S, 0).shapes.len(), 5);
 }
 
 #[test]
 fn an_idle_shape_gives_its_place_away() {
     let mut shapes = Shapes::with_limit(1, 0);
-    shapes.end(S, &asked(&[("redis", "a", "GET ?", MS)]));
+    shapes.end(S, None, &asked(&[("redis", "a", "GET ?", MS)]));
     shapes.tick(300 * S);
     assert_eq!(shapes.entries.len(), 1);
     assert!(
@@ -135,6 +139,65 @@ fn an_idle_shape_gives_its_place_away() {
     assert_eq!(shapes.view(300 * S, 600).shapes.len(), 1);
     shapes.tick(2_000 * S);
     assert!(shapes.entries.is_empty());
-    shapes.end(2_000 * S, &asked(&[("redis", "a", "SET ?", MS)]));
+    shapes.end(2_000 * S, None, &asked(&[("redis", "a", "SET ?", MS)]));
     assert_eq!(shapes.view(2_001 * S, 0).shapes[0].shape, "SET ?");
+}
+
+fn name(route: &str) -> Arc<RouteName> {
+    Arc::new(RouteName {
+        method: "GET".to_owned(),
+        route: route.to_owned(),
+    })
+}
+
+#[test]
+fn a_shape_knows_the_routes_that_ask_for_it() {
+    let mut shapes = Shapes::new(0);
+    let (report, cart) = (name("/report"), name("/cart"));
+    // One request that asks two servers is one.
+    let mut request = vec![("redis", "a", "GET ?", MS); 10];
+    request.extend([("redis", "b", "GET ?", 2 * MS)]);
+    for n in 0..20 {
+        shapes.end(n * 5 * S, Some(&report), &asked(&request));
+        shapes.end(n * 5 * S, Some(&cart), &asked(&request[..1]));
+    }
+    let shape = &shapes.view(100 * S, 600).shapes[0];
+    let asked = |name: &Arc<RouteName>, repeated, count, total_ns| ShapeRoute {
+        name: Arc::clone(name),
+        requests: 20,
+        repeated,
+        count,
+        total_ns,
+    };
+    assert_eq!(
+        shape.routes,
+        [
+            asked(&report, 20, 220, 240 * MS),
+            asked(&cart, 0, 20, 20 * MS)
+        ]
+    );
+    let last = &shapes.view(100 * S, 5).shapes[0];
+    assert_eq!(last.routes[0].requests, 1, "of the window only");
+}
+
+#[test]
+fn routes_beyond_the_bound_are_one_entry() {
+    let mut shapes = Shapes::new(0);
+    let names: Vec<_> = (0..100).map(|n| name(&format!("/{n}"))).collect();
+    for (n, name) in (0..).zip(names.iter().rev()) {
+        let ask = asked(&[("redis", "a", "GET ?", (n + 1) * MS)]);
+        shapes.end(n * S, Some(name), &ask);
+    }
+    shapes.end(100 * S, None, &asked(&[("redis", "a", "GET ?", MS)]));
+    let shape = &shapes.view(101 * S, 600).shapes[0];
+    assert_eq!(shape.routes.len(), 17);
+    assert_eq!(shape.routes[0].name.route, "/0", "most time first");
+    assert_eq!(*shape.routes[16].name, RouteName::other());
+    let sum = |value: fn(&ShapeRoute) -> u64| shape.routes.iter().map(value).sum::<u64>();
+    assert_eq!(sum(|route| route.requests), shape.requests, "none is lost");
+    assert_eq!(sum(|route| route.count), shape.count);
+    assert_eq!(sum(|route| route.total_ns), shape.total_ns);
+    for entry in shapes.entries.values_mut() {
+        assert!(entry.window.at(101 * S).askers.len() <= 17);
+    }
 }

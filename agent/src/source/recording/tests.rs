@@ -342,3 +342,35 @@ fn a_pipe_takes_a_recording_until_its_reader_stops() {
     assert!(text.contains("its reader does not read"), "{text}");
     recorder.finish().unwrap();
 }
+
+/// What is given up at the end of a recording is not printed beyond the count.
+#[test]
+fn a_count_is_the_most_that_a_replay_prints() {
+    let folder = TempDir::new();
+    let path = folder.path().join("open");
+    let (mut done, first) = SimWorker::new(42);
+    let (mut open, second) = SimWorker::new(43);
+    let mut recorder = Recorder::create(&path, &header(false), false).unwrap();
+    for input in [
+        first,
+        second,
+        open.begin("GET /open HTTP/1.1"),
+        done.begin("GET /done HTTP/1.1"),
+        done.end(200),
+    ] {
+        recorder.write(&input).unwrap();
+    }
+    recorder.finish().unwrap();
+    for (count, expected) in [(Some(1), 1), (Some(2), 2), (None, 2)] {
+        let out = folder.path().join("out.json");
+        let file = fs::File::create(&out).unwrap();
+        let printer = Printer::new(Box::new(JsonLines::default()), file, count);
+        let source = Box::new(ReplaySource::new(Reader::open(&path).unwrap(), None));
+        let _ = Pipeline::new(source, header(false).settings, Timing::default())
+            .with_sink(Box::new(PrinterSink::new(Filter::default(), printer)))
+            .run_to_end();
+        let text = fs::read_to_string(&out).unwrap();
+        let finished = text.matches("\"requestFinished\"").count();
+        assert_eq!(finished, expected, "{count:?}:\n{text}");
+    }
+}

@@ -17,26 +17,31 @@ use tokio::{
 };
 use tonic::{
     Request, Response, Status,
-    codegen::tokio_stream::Stream,
+    codegen::tokio_stream::{Stream, wrappers::ReceiverStream},
     transport::{Endpoint, Server, server::TcpIncoming},
 };
 use whyslow_proto::v1::{
     Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest,
     RoutesResponse, ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest,
     WorkersResponse,
+    event::Event as Kind,
     whyslow_server::{Whyslow, WhyslowServer},
 };
 
-use super::fixture::{screen, snapshot};
+use super::fixture::{finished_request, press, screen, snapshot};
 use crate::{
     Connector, Options,
     client::{Agent, Update, follow},
+    finished,
     model::{Link, Model},
     script,
 };
 
 /// Limit of every wait of these tests.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// What was asked for, and where events are awaited.
+type Subscription = (SubscribeRequest, mpsc::Sender<Result<Event, Status>>);
 
 /// Answers with the fixture; counts what it was asked; wants a token if it has one.
 #[derive(Clone, Default)]
@@ -45,6 +50,8 @@ struct Fake {
     token: Option<&'static str>,
     /// It does not know all questions.
     old: bool,
+    /// Who subscribes; `None`: nobody may.
+    subscriptions: Option<mpsc::Sender<Subscription>>,
 }
 
 impl Fake {
@@ -69,9 +76,16 @@ impl Whyslow for Fake {
 
     async fn subscribe(
         &self,
-        _: Request<SubscribeRequest>,
+        request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        Err(Status::unimplemented("the view does not subscribe"))
+        self.check(&request)?;
+        let Some(subscriptions) = &self.subscriptions else {
+            return Err(Status::resource_exhausted("too many subscribers"));
+        };
+        let (events, stream) = mpsc::channel(64);
+        let subscription = (request.into_inner(), events);
+        subscriptions.send(subscription).await.unwrap();
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     async fn in_flight(
@@ -195,7 +209,7 @@ async fn an_agent_that_goes_away_and_comes_back() {
     let mut model = Model::new(connector.label(), &Options::default(), Duration::ZERO);
     let (intervals, interval) = watch::channel(Duration::from_millis(10));
     let (sender, mut updates) = mpsc::channel(2);
-    let task = tokio::spawn(follow(connector, 30, interval, sender));
+    let task = tokio::spawn(follow(Arc::new(connector), 30, interval, sender));
 
     until(&mut model, &mut updates, |m| m.rate_per_s.is_some()).await;
     assert_eq!(
@@ -232,7 +246,7 @@ async fn a_shorter_interval_counts_at_once() {
     let server = Running::start(anywhere(), Fake::default());
     let (intervals, interval) = watch::channel(Duration::from_secs(3600));
     let (sender, mut updates) = mpsc::channel(2);
-    let task = tokio::spawn(follow(server.connector(), 0, interval, sender));
+    let task = tokio::spawn(follow(Arc::new(server.connector()), 0, interval, sender));
     let first = timeout(LIMIT, updates.recv()).await.unwrap();
     assert!(matches!(first, Some(Update::Snapshot(_))));
     intervals.send(Duration::from_millis(10)).unwrap();
@@ -258,7 +272,7 @@ async fn one_snapshot() {
         .unwrap();
     let model = settled.unwrap();
     assert!(model.rate_per_s.is_some(), "more than one answer was taken");
-    let text = script::text(&model, 100);
+    let text = script::text(&model, Some(100));
     assert!(
         text.contains("127.0.0.1:5432") && text.contains("net.upstream 82 %"),
         "{text}"
@@ -326,5 +340,120 @@ async fn the_token_is_sent() {
         "{error}"
     );
     assert!(!format!("{:?}", with(Some("secret"))).contains("secret"));
+    server.stop().await;
+}
+
+/// Finished requests of the row whose details are open, from a server.
+struct Row {
+    model: Model,
+    wanted: watch::Sender<Option<finished::Wanted>>,
+    updates: mpsc::Receiver<Update>,
+    task: JoinHandle<()>,
+}
+
+impl Row {
+    fn start(server: &Running) -> Self {
+        let (wanted, wanted_now) = watch::channel(None);
+        let (sender, updates) = mpsc::channel(2);
+        let connector = Arc::new(server.connector());
+        let task = tokio::spawn(finished::follow(connector, wanted_now, sender));
+        let mut model = Model::new("test", &Options::default(), Duration::ZERO);
+        model.apply(Update::Snapshot(Box::new(snapshot())), Duration::ZERO);
+        Self {
+            model,
+            wanted,
+            updates,
+            task,
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        press(&mut self.model, keys);
+        self.wanted.send_replace(self.model.wanted());
+    }
+
+    async fn shows(&mut self, text: &str) {
+        until(&mut self.model, &mut self.updates, |model| {
+            let seen = model.finished.as_ref();
+            seen.is_some_and(|seen| format!("{seen:?}").contains(text))
+        })
+        .await;
+    }
+
+    async fn end(self) {
+        drop(self.updates);
+        drop(self.wanted);
+        timeout(LIMIT, self.task).await.unwrap().unwrap();
+    }
+}
+
+fn event(kind: Kind) -> Result<Event, Status> {
+    Ok(Event {
+        event: Some(kind),
+        ..Event::default()
+    })
+}
+
+#[tokio::test]
+async fn finished_requests_are_asked_for_while_the_details_are_open() {
+    let (sender, mut subscriptions) = mpsc::channel(8);
+    let fake = Fake {
+        subscriptions: Some(sender),
+        ..Fake::default()
+    };
+    let server = Running::start(anywhere(), fake);
+    let mut row = Row::start(&server);
+    for (keys, routes) in [("2\n", vec!["GET /report"]), ("\x1b4jj\n", Vec::new())] {
+        row.press(keys);
+        let subscription = timeout(LIMIT, subscriptions.recv()).await.unwrap();
+        let (request, events) = subscription.unwrap();
+        assert_eq!(request.kinds, ["requestFinished"]);
+        assert_eq!(request.routes, routes);
+        assert!(!request.in_flight_first);
+        let mut one = finished_request("/report?id=?", "/report", 77);
+        one.operations = vec![super::fixture::operation("redis", "GET ?", 1)];
+        events
+            .send(event(Kind::RequestFinished(one)))
+            .await
+            .unwrap();
+        row.shows("/report?id=?").await;
+        let loss = whyslow_proto::v1::Loss {
+            reason: "subscriber_slow".to_owned(),
+            count: 4321,
+            pid: 0,
+        };
+        events.send(event(Kind::Loss(loss))).await.unwrap();
+        row.shows("missed: 4321").await;
+        row.press("\x1b");
+        timeout(LIMIT, events.closed())
+            .await
+            .expect("the subscription ends with the details");
+        assert!(subscriptions.is_empty());
+    }
+    row.end().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_tells_no_finished_requests_is_asked_again() {
+    let (sender, mut subscriptions) = mpsc::channel(8);
+    let refusing = Running::start(anywhere(), Fake::default());
+    let address = refusing.address;
+    let mut row = Row::start(&refusing);
+    row.press("2\n");
+    row.shows("too many subscribers").await;
+    let text = screen(&mut row.model, (80, 50));
+    assert!(text.contains(" no more come: "), "{text}");
+    refusing.stop().await;
+    let fake = Fake {
+        subscriptions: Some(sender),
+        ..Fake::default()
+    };
+    let server = Running::start(address, fake);
+    let first = timeout(LIMIT, subscriptions.recv()).await.unwrap();
+    row.shows("trouble: None").await;
+    drop(first);
+    row.shows("the agent has stopped").await;
+    row.end().await;
     server.stop().await;
 }

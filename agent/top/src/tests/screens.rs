@@ -9,6 +9,8 @@ use super::fixture::{
     at_keys, empty, file, model, model_of, operation, peer, press, process, request, route, screen,
     shape, snapshot, terminal, with_losses, without_operations, worker,
 };
+use whyslow_proto::v1::ShapeRoute;
+
 use crate::{
     Options, Pane,
     client::{Snapshot, Update},
@@ -18,9 +20,9 @@ use crate::{
 
 const USUAL: (u16, u16) = (80, 24);
 /// Bytes of a stranger: colours, a title, a bell, C1 controls, bidi, line ends.
-const HOSTILE: &str = "/\x1b[31mred\x1b]0;owned\x07\u{9b}2J\u{202e}gpj\r\n\t\u{200b}";
+pub(super) const HOSTILE: &str = "/\x1b[31mred\x1b]0;owned\x07\u{9b}2J\u{202e}gpj\r\n\t\u{200b}";
 
-fn compare(name: &str, actual: &str) {
+pub(super) fn compare(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/screens")
         .join(name);
@@ -35,7 +37,7 @@ fn compare(name: &str, actual: &str) {
     );
 }
 
-fn compare_screen(name: &str, model: &mut Model, size: (u16, u16)) {
+pub(super) fn compare_screen(name: &str, model: &mut Model, size: (u16, u16)) {
     let text = screen(model, size);
     assert_eq!(text.lines().count(), usize::from(size.1));
     compare(name, &text);
@@ -196,6 +198,7 @@ fn details() {
         ("3j\n", "worker"),
         ("3jj\n", "worker_busy"),
         ("4\n", "shape"),
+        ("4jj\n", "shape_shared"),
     ] {
         let mut model = model();
         press(&mut model, keys);
@@ -227,8 +230,8 @@ fn operations_that_are_off_are_said_to_be() {
     );
     press(&mut model, "2");
     let wide = screen(&mut model, (120, 40));
-    assert!(wide.contains("55 %     ?    5"), "not 0:\n{wide}");
-    let text = script::text(&model, 100);
+    assert!(wide.contains("55 %      ?    5"), "not 0:\n{wide}");
+    let text = script::text(&model_of(without_operations()), Some(100));
     assert!(
         text.contains("\n operations are off: the agent has to be started with --operations\n")
     );
@@ -321,7 +324,7 @@ fn every_size_is_drawn() {
     }
 }
 
-fn hostile() -> Snapshot {
+pub(super) fn hostile() -> Snapshot {
     let mut hostile = snapshot();
     let long = format!("/日本語/{}", "very-long-part/".repeat(40));
     hostile.in_flight.requests = vec![
@@ -354,6 +357,11 @@ fn hostile() -> Snapshot {
         shape(HOSTILE, &long, 20, 1),
     ];
     HOSTILE.clone_into(&mut hostile.shapes.shapes[0].peer);
+    hostile.shapes.shapes[0].routes = vec![ShapeRoute {
+        method: "GET".to_owned(),
+        route: HOSTILE.to_owned(),
+        ..ShapeRoute::default()
+    }];
     hostile.in_flight.requests[0].operations = vec![
         operation("postgresql", HOSTILE, 40),
         operation(HOSTILE, &long, 2),
@@ -370,7 +378,7 @@ fn hostile() -> Snapshot {
     hostile
 }
 
-fn assert_harmless(text: &str) {
+pub(super) fn assert_harmless(text: &str) {
     let bad = |c: &char| (c.is_control() && *c != '\n') || "\u{202e}\u{200b}".contains(*c);
     assert_eq!(text.chars().find(bad), None, "{text}");
 }
@@ -379,7 +387,8 @@ fn assert_harmless(text: &str) {
 fn no_escape_of_a_stranger_gets_through() {
     let mut shown = String::new();
     for keys in [
-        "", "1", "2", "3", "4", "i", "\n", "2\n", "3\n", "4\n", "4jj\n", "/\x07\n", "1j\n", "1jj\n",
+        "", "1", "2", "3", "4", "i", "\n", "2\n", "2jj\n", "3\n", "4\n", "4jj\n", "/\x07\n",
+        "1j\n", "1jj\n",
     ] {
         let mut model = model_of(hostile());
         press(&mut model, keys);
@@ -397,7 +406,7 @@ fn no_escape_of_a_stranger_gets_through() {
     let mut lost = model_of(hostile());
     lost.apply(Update::Lost(HOSTILE.to_owned()), Duration::from_secs(3));
     assert_harmless(&screen(&mut lost, USUAL));
-    assert_harmless(&script::text(&model_of(hostile()), 100));
+    assert_harmless(&script::text(&model_of(hostile()), Some(100)));
     let mut model = model_of(hostile());
     compare_screen("hostile_120x40.txt", &mut model, (120, 40));
     press(&mut model, "4");
@@ -422,39 +431,4 @@ fn folded_routes_are_told_with_where_their_count_ends() {
     let mut model = model_of(many);
     press(&mut model, "2");
     assert!(screen(&mut model, (120, 40)).contains(" · >= 8192 folded into (other)"));
-}
-
-#[test]
-fn once_as_text() {
-    compare("once_100.txt", &script::text(&model(), 100));
-    compare(
-        "once_60.txt",
-        &script::text(&model_of(with_losses(snapshot())), 60),
-    );
-    compare(
-        "once_empty_100.txt",
-        &script::text(&model_of(Snapshot::default()), 100),
-    );
-    for line in script::text(&model(), 100).lines() {
-        assert!(crate::text::width(line) <= 100, "{line}");
-    }
-}
-
-#[test]
-fn once_as_json() {
-    let line = script::json_line(Some(&with_losses(snapshot())));
-    assert_eq!(line.matches('\n').count(), 1);
-    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["inFlight", "info", "routes", "shapes", "workers"]);
-    assert_eq!(value["inFlight"]["requests"][0]["ageNs"], "12400000000");
-    assert_eq!(
-        value["routes"]["routes"][0]["ledger"][0]["account"],
-        "net.upstream"
-    );
-    assert_eq!(value["workers"]["workers"][1]["waitText"], "127.0.0.1:5432");
-    assert_eq!(value["shapes"]["shapes"][0]["count"], "34780");
-    let operations = &value["inFlight"]["requests"][0]["operations"];
-    assert_eq!(operations[0]["repeated"], true);
-    assert_eq!(value["info"]["losses"][1]["count"], "12345");
 }

@@ -6,7 +6,7 @@ use ratatui::text::Span;
 use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Route, Shape, Worker};
 
 use super::{
-    Line,
+    Line, finished, links,
     list::off,
     operations,
     overlay::{field, heading},
@@ -45,12 +45,18 @@ pub(super) fn lines(
         theme,
         columns,
     };
+    let now_ns = last.routes.monotonic_ns;
+    let reads = last.reads_operations();
+    let seen = model.finished.as_deref().filter(|seen| seen.key == *key);
+    let finished = || finished::lines(seen, (now_ns, reads), theme, columns);
     if let Some(request) = key.request(last) {
         page.request(request, last);
     } else if let Some(shape) = key.shape(last) {
-        page.shape(shape, last.shapes.window_s);
+        page.shape(shape, last);
+        page.lines.extend(finished());
     } else if let Some(route) = key.route(last) {
         page.route(route, last);
+        page.lines.extend(finished());
     } else if let Some(worker) = key.worker(last) {
         page.worker(worker, last);
     }
@@ -117,10 +123,12 @@ impl Page {
         self.lines.extend(table);
     }
 
-    fn shape(&mut self, shape: &Shape, window_s: f64) {
-        for (name, value) in operations::of_shape(shape, window_s) {
+    fn shape(&mut self, shape: &Shape, snapshot: &Snapshot) {
+        for (name, value) in operations::of_shape(shape, snapshot.shapes.window_s) {
             self.add(name, &value);
         }
+        let routes = links::used_by(shape, self.theme, self.columns);
+        self.lines.extend(routes);
     }
 
     fn route(&mut self, route: &Route, snapshot: &Snapshot) {
@@ -151,16 +159,21 @@ impl Page {
         let total = format!("{}, {share} of all routes", duration(route.total_ns));
         self.add("worker time", &total);
         let operations = if snapshot.reads_operations() {
-            format!(
-                "{} operations per request",
-                rate(route.operations_per_request)
-            )
+            let least = if route.operations_sampled {
+                "at least "
+            } else {
+                ""
+            };
+            let mean = rate(route.operations_per_request);
+            format!("{least}{mean} operations per request")
         } else {
             off(self.columns).to_owned()
         };
         self.add("asked for", &operations);
         let requests = route.rate_per_s * window_s;
         self.ledger(&route.ledger, route.total_ns, Some(requests));
+        let shapes = links::asks_for(route, requests, snapshot, self.theme, self.columns);
+        self.lines.extend(shapes);
     }
 
     fn worker(&mut self, worker: &Worker, snapshot: &Snapshot) {

@@ -26,6 +26,18 @@ const FOOTER: [&str; 9] = [
     "i agent",
 ];
 
+/// The same while something lies over the lists.
+const FOOTER_OVER: [&str; 8] = [
+    "Esc back",
+    "j k scroll",
+    "g G ends",
+    "? help",
+    "q quit",
+    "space pause",
+    "Tab list",
+    "i agent",
+];
+
 pub(super) fn draw(model: &Model, theme: Theme, now: Duration, area: Rect, buffer: &mut Buffer) {
     let state = state(model);
     let room = area
@@ -186,7 +198,11 @@ pub(super) fn footer(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffe
     let interval = format!("every {} s", model.ui.interval.as_secs_f64());
     let room = usize::from(area.width).saturating_sub(interval.len() + 1);
     let mut text = String::new();
-    for key in FOOTER {
+    let keys: &[&str] = match model.ui.overlay {
+        Some(_) => &FOOTER_OVER,
+        None => &FOOTER,
+    };
+    for key in keys {
         if width(&text) + key.len() <= room {
             text += key;
             text += "  ";

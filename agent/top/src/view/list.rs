@@ -15,7 +15,7 @@ use crate::{
     model::{Link, List, Model},
     number::share,
     palette::{Family, Theme},
-    rows::{Cell, Content, Row},
+    rows::{Cell, Content, Row, SHORTEST},
     text::{Cut, clean, fit, width},
 };
 
@@ -32,10 +32,11 @@ pub(crate) fn height_of(list: List, rows: usize) -> u16 {
     }
 }
 
-/// Draws a list; returns how many rows it has room for.
+/// Draws a list in columns of these widths; returns how many rows it has room for.
 pub(crate) fn draw_list(
     model: &Model,
     list: List,
+    layout: &[(usize, u16)],
     theme: Theme,
     area: Rect,
     buffer: &mut Buffer,
@@ -59,8 +60,7 @@ pub(crate) fn draw_list(
         Rect { height: 1, ..area },
         buffer,
     );
-    let layout = Column::layout(list, area.width);
-    column_titles(model, list, &layout, theme, (area.x, area.y + 1), buffer);
+    column_titles(model, list, layout, theme, (area.x, area.y + 1), buffer);
     if rows.is_empty() {
         let text = nothing(model, list, area.width);
         let style = theme.grey();
@@ -75,7 +75,7 @@ pub(crate) fn draw_list(
     }
     for (y, (index, row)) in (area.y + 2..).zip(shown) {
         let cursor = model.ui.focus == list && table.selected.is_some() && index == table.index;
-        draw_row(row, list, &layout, cursor, theme, (area.x, y), buffer);
+        draw_row(row, list, layout, cursor, theme, (area.x, y), buffer);
     }
     if with_legend {
         let ledgers = rows.iter().skip(first).take(room.into());
@@ -276,10 +276,12 @@ fn draw_cell(
         Content::Account(account, target) => {
             let family = Family::of(account);
             text(account, theme.account(family), Cut::End);
-            let used = u16::try_from(width(account))
-                .unwrap_or(u16::MAX)
-                .saturating_add(1);
-            if !target.is_empty() && columns > used.saturating_add(3) {
+            let used = width(account) + 1;
+            let room = usize::from(columns).saturating_sub(used);
+            if !target.is_empty()
+                && room >= SHORTEST
+                && let Ok(used) = u16::try_from(used)
+            {
                 let place = (x + used, y);
                 let rest = (Cut::Start, false);
                 put(buffer, place, columns - used, target, theme.text(), rest);

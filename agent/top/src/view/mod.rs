@@ -5,7 +5,9 @@
 //! panic; below the smallest useful size it says so.
 
 mod detail;
+mod finished;
 mod header;
+mod links;
 mod list;
 mod operations;
 mod overlay;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
+    columns::Column,
     model::{List, Model, Overlay},
     palette::Theme,
 };
@@ -105,7 +108,8 @@ fn too_small(area: Rect, buffer: &mut Buffer) {
 fn lists(model: &Model, theme: Theme, body: Rect, buffer: &mut Buffer) -> Feedback {
     let mut feedback = Feedback::default();
     for (list, area) in places(model, body) {
-        let page = draw_list(model, list, theme, area, buffer);
+        let layout = Column::layout(list, area.width);
+        let page = draw_list(model, list, &layout, theme, area, buffer);
         if list == model.ui.focus {
             feedback.page = page;
         }

@@ -6,14 +6,14 @@ use whyslow_proto::v1::{InFlightRequest, Operation, Shape};
 use super::{Line, list::off, overlay::heading};
 use crate::{
     client::Snapshot,
-    number::{count, duration, rate, share},
+    number::{at_least, count, duration, rate, share},
     palette::Theme,
-    rows::operations_in,
+    rows::{is_sampled, operations_in},
     text::{Cut, clean, fit, width},
 };
 
 /// From this width on there is room for more than the most needed.
-const WIDE: u16 = 70;
+pub(super) const WIDE: u16 = 70;
 /// Columns of a protocol's name.
 const PROTOCOL: usize = 10;
 
@@ -33,8 +33,7 @@ pub(super) fn in_a_line(request: &InFlightRequest, snapshot: &Snapshot, columns:
             String::new()
         };
     }
-    let sampled = request.shapes_left_out > 0 || operations.iter().any(|one| one.sampled);
-    let least = if sampled { "at least " } else { "" };
+    let least = if is_sampled(request) { "at least " } else { "" };
     let total = count(operations_in(request));
     let time = operations.iter().map(|one| one.total_ns);
     let time = duration(time.fold(0, u64::saturating_add));
@@ -95,10 +94,9 @@ pub(super) fn table(request: &InFlightRequest, theme: Theme, columns: u16) -> Ve
 }
 
 fn row(operation: &Operation, theme: Theme, columns: u16) -> Line {
-    let least = if operation.sampled { "+" } else { "" };
     let mut figures = format!(
         " {:>7}{:>8} ",
-        format!("{}{least}", count(operation.count)),
+        at_least(count(operation.count), operation.sampled),
         duration(operation.total_ns),
     );
     if columns >= WIDE {
@@ -111,14 +109,25 @@ fn row(operation: &Operation, theme: Theme, columns: u16) -> Line {
             " ".repeat((PROTOCOL + 1).saturating_sub(width(&protocol)))
         );
     }
+    let shape = (operation.repeated, operation.shape.as_str());
+    named(figures, shape, theme, columns)
+}
+
+/// Figures, and what they are of: whether it is repeated, and its name.
+pub(super) fn named(
+    figures: String,
+    (repeated, name): (bool, &str),
+    theme: Theme,
+    columns: u16,
+) -> Line {
     let mut spans = vec![Span::styled(figures, theme.text())];
-    if operation.repeated {
+    if repeated {
         spans.push(Span::styled("N+1 ", theme.alarm()));
     }
     let used: usize = spans.iter().map(Span::width).sum();
     let room = usize::from(columns).saturating_sub(used);
-    let shape = fit(&clean(&operation.shape), room, Cut::End);
-    spans.push(Span::styled(shape, theme.text()));
+    let name = fit(&clean(name), room, Cut::Middle);
+    spans.push(Span::styled(name, theme.text()));
     Line::from(spans)
 }
 

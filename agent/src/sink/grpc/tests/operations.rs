@@ -51,6 +51,10 @@ async fn figures_of_shapes_are_the_sums_of_the_requests() {
         assert_eq!(shape.total_ns, own().map(|o| o.total_ns).sum::<u64>());
         assert_eq!(shape.max_ns, own().map(|o| o.slowest_ns).max().unwrap());
         assert_eq!(shape.repeated, own().filter(|o| o.repeated).count() as u64);
+        let of = |route: &v1::ShapeRoute| (route.route.clone(), route.requests);
+        let by: Vec<_> = shape.routes.iter().map(of).collect();
+        assert_eq!(by, [("/a".to_owned(), 2), ("/b".to_owned(), 1)]);
+        assert_eq!(shape.routes[0].repeated, shape.repeated);
     }
     let get = &answer.shapes[1];
     assert_eq!((get.count, get.repeated), (16, 1));
@@ -62,6 +66,7 @@ async fn figures_of_shapes_are_the_sums_of_the_requests() {
     let of = |name: &str| routes.routes.iter().find(|r| r.route == name).unwrap();
     assert!((of("/a").operations_per_request - 8.5).abs() < 1e-9);
     assert!((of("/b").operations_per_request - 2.0).abs() < 1e-9);
+    assert!(!of("/a").operations_sampled);
     agent.stop().await;
 }
 
