@@ -1,7 +1,7 @@
 //! HTTP/1.x as clients speak it (RFC 9112): what the process asks of other services.
 //!
 //! An operation is a request: its shape is the method, the host where it has a name (an address tells no more
-//! than the peer does), and the template of the path as routes have it. Query values, headers and bodies are
+//! than the peer does) with a port that is not the usual one, and the template of the path as routes have it. Query values, headers and bodies are
 //! passed over. It ends with the last byte of the response; where that cannot be told (the end of the
 //! connection ends it, or the head was not captured whole) with the last byte that was read before the next
 //! request. A status from 400 on is an error. Interim responses (1xx) are no answers.

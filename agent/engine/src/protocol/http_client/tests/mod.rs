@@ -325,7 +325,11 @@ fn upgrades_and_tunnels() {
 fn shapes() {
     for (line, host, expected) in [
         ("GET /users/17/orders?x=1", "h", "GET h/users/{id}/orders"),
-        ("GET /", "API.example.com:8080", "GET api.example.com/"),
+        ("GET /", "API.example.com:8080", "GET api.example.com:8080/"),
+        ("GET /", "api.example.com:80", "GET api.example.com/"),
+        ("GET /", "api.example.com:443", "GET api.example.com/"),
+        ("GET /", "api:70000", "GET api/"),
+        ("GET /", "api:", "GET api/"),
         ("GET /a", "127.0.0.1:80", "GET /a"),
         ("GET /a", "[::1]:80", "GET /a"),
         ("GET /a", "u:p@h", "GET h/a"),
@@ -333,12 +337,12 @@ fn shapes() {
         (
             "GET http://u:p@proxied.org:81/a?b",
             "x",
-            "GET proxied.org/a",
+            "GET proxied.org:81/a",
         ),
         ("OPTIONS *", "h", "OPTIONS *"),
         ("GET /u/me@example.org/x", "", "GET /u/{id}/x"),
         ("GET /u/me%40example.org", "", "GET /u/{id}"),
-        ("GET /O(Key='abc')/x", "", "GET /O(Key=?/x"),
+        ("GET /O(Key='abc')/x", "", "GET /{id}/x"),
         ("GET /a;s=abc/b", "", "GET /a/b"),
     ] {
         let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
