@@ -161,9 +161,94 @@ fn recognised() {
         b"*1\r\n$4\r\nPING\r\n",
         b"\x16\x03\x01\x02\x00\x01",
         b"HTTP/1.1 200 OK\r\n\r\n",
+        b"T /chunked HTTP/1.1\r\n",
+        b"OST /a HTTP/1.1\r\n",
+        b"ELETE /a HTTP/1.1\r\n",
+        b"get /a HTTP/1.1\r\n",
+        b"3f GET /a HTTP/1.1\r\n",
+        b"GET a HTTP/1.1\r\n",
+        b"GET ftp://a/ HTTP/1.1\r\n",
+        b"GET *a HTTP/1.1\r\n",
+        b"GET /a HTTP/1\r\n",
+        b"GET /a\r\n",
     ] {
         assert_eq!(HttpClient.recognise(bytes), Recognised::No, "{bytes:?}");
     }
+}
+
+#[test]
+fn methods_and_targets() {
+    for line in [
+        "PROPFIND /a",
+        "PURGE /a",
+        "M-SEARCH *",
+        "LIST /a",
+        "UNLOCK /a",
+        "LOCK /a",
+        "GET http://h/a",
+        "GET https://h/a",
+        "CONNECT h:443",
+    ] {
+        let line = format!("\r\n{line} HTTP/1.1\r\n");
+        assert_eq!(
+            HttpClient.recognise(line.as_bytes()),
+            Recognised::Yes,
+            "{line}"
+        );
+    }
+}
+
+/// What stands where a request should begin, and is none, is said to be missed; the next one is told.
+#[test]
+fn nothing_is_made_of_what_is_out_of_step() {
+    let chunked = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let wrong = b"POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\n";
+    for (head, body) in [
+        (
+            &chunked[..],
+            &b"5\r\nhello0\r\n\r\nT /chunked HTTP/1.1\r\n\r\n"[..],
+        ),
+        (chunked, b"zz\r\nT /chunked HTTP/1.1\r\n\r\n"),
+        (wrong, b"POST /chunked HTTP/1.1\r\n\r\n"),
+        (wrong, b"abc /d HTTP/1.1\r\n\r\n"),
+        (wrong, b"abDELETE d HTTP/1.1\r\n\r\n"),
+    ] {
+        let written = [head, body].concat();
+        let found = plain(
+            &[Write(&written), Read(OK), Write(GET), Read(OK)],
+            (usize::MAX, 0),
+        );
+        assert_eq!(
+            found,
+            [
+                asked("POST /a"),
+                Finding::Missed,
+                answered(),
+                asked("GET api/a"),
+                answered()
+            ],
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    // Nor of the rest of a method, where the front was not looked for.
+    let found = plain(
+        &[
+            Write(wrong),
+            Write(b"zzz\n"),
+            Read(OK),
+            Write(b"G"),
+            Write(&GET[1..]),
+        ],
+        (usize::MAX, 0),
+    );
+    assert_eq!(found, [asked("POST /a"), Finding::Missed, answered()]);
+    // The end of its line is not captured.
+    let cut = [wrong, &b"abT /chunked"[..], &[b'x'; 600]].concat();
+    assert_eq!(
+        plain(&[Write(&cut)], (60, 0)),
+        [asked("POST /a"), Finding::Missed]
+    );
 }
 
 #[test]
