@@ -85,3 +85,29 @@ fn statuses_are_errors_and_times_are_the_applications() -> Result<()> {
     assert!(slow.total_ns <= finished.wall_ns, "{slow:?}");
     Ok(())
 }
+
+/// A server that closes or resets the connection ends the operation there, and it has failed.
+#[test]
+fn a_connection_that_is_lost_ends_the_operation() -> Result<()> {
+    let name = "operations::http::a_connection_that_is_lost_ends_the_operation";
+    let Some(live) = live(name)? else {
+        return Ok(());
+    };
+    let far = Far::new(&live)?;
+    let (finished, _) = far.ask("http/lost", 10)?;
+    assert_sound(&finished);
+    let lost = (5, "connection lost".to_owned());
+    let expected =
+        ["GET /lost/closed", "GET /lost/reset"].map(|shape| (shape.to_owned(), lost.clone()));
+    assert_eq!(errors(&finished), expected.into(), "{finished:#?}");
+    for operation in &finished.operations {
+        // The application goes on for 50 ms after each.
+        let mean_ns = u128::from(operation.total_ns) / 5;
+        let delay_ns = DELAY.as_nanos();
+        assert!(
+            mean_ns >= delay_ns && mean_ns < 3 * delay_ns,
+            "{operation:?}"
+        );
+    }
+    Ok(())
+}
