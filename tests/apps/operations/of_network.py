@@ -130,7 +130,7 @@ def http_old(n, secret):
 
 
 def http_lost(n, secret):
-    """The server ends the connection instead of an answer; much is done after that."""
+    """The server ends the connection instead of an answer."""
     for number in range(n):
         connection = http.client.HTTPConnection(*place("FAR_HTTP"))
         connection.request("GET", f"/lost/{('closed', 'reset')[number % 2]}?{secret}")
