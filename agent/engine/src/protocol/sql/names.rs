@@ -125,6 +125,8 @@ pub(super) struct Names {
     last: Last,
     /// `INTO` is before a value.
     vacuum: bool,
+    /// What is created comes next.
+    creates: bool,
     /// `ON` is before the table of an index or trigger.
     on_table: bool,
 }
@@ -192,7 +194,8 @@ impl Names {
         let defines = self.level() == Level::Definitions;
         self.name(word, opens, last);
         self.vacuum |= is(&["vacuum"]);
-        self.on_table |= is(&["index", "trigger"]);
+        self.on_table |= self.creates && is(&["index", "trigger"]);
+        self.creates = is(&["create"]) || (self.creates && is(&["unique", "temp", "temporary"]));
         if is(&["distinct"]) {
             self.last = Last::Distinct;
         } else if is(&["on"]) && std::mem::take(&mut self.on_table) {
