@@ -59,21 +59,12 @@ pub(super) enum Behind {
 impl Behind {
     /// `rest`: the text behind it.
     pub(super) fn of(rest: &[u8]) -> Self {
-        let rest = rest.trim_ascii_start();
-        match rest {
+        match rest.trim_ascii_start() {
             [b'.', next, ..] if !matches!(next, b'.' | b'0'..=b'9') => Self::Dot,
             [b'(', ..] => Self::Parenthesis,
             [b'=', ..] => Self::Equals,
             [b',' | b')', ..] => Self::End,
-            _ => {
-                let letters = rest.iter().position(|byte| !byte.is_ascii_alphabetic());
-                let word = letters.and_then(|end| rest.get(..end)).unwrap_or_default();
-                if is_one(word, &["asc", "desc", "collate"]) {
-                    Self::End
-                } else {
-                    Self::Other
-                }
-            }
+            _ => Self::Other,
         }
     }
 }
@@ -87,7 +78,7 @@ enum Level {
     Tables,
     /// Of CREATE TABLE: each begins with a column or a keyword.
     Definitions,
-    /// Names, or expressions that begin with one.
+    /// Names.
     Columns,
     /// After SET.
     Assignments,
@@ -199,7 +190,8 @@ impl Names {
         if is(&["distinct"]) {
             self.last = Last::Distinct;
         } else if is(&["on"]) && std::mem::take(&mut self.on_table) {
-            self.opens = Opens::BehindName(Level::Columns);
+            // The columns of an index may be texts, though nobody wants that.
+            self.opens = Opens::Expressions;
             self.last = Last::BeforeName;
         } else if is(&["conflict", "using"]) || (defines && is(&["key", "unique"])) {
             self.opens = Opens::List(Level::Columns);
@@ -300,7 +292,7 @@ mod tests {
                 ),
                 (
                     "CREATE UNIQUE INDEX \"i\" ON \"t\" (\"a\", \"b\" DESC, \"c\" || d) WHERE \"e\"",
-                    "CREATE UNIQUE INDEX \"i\" ON \"t\" (\"a\", \"b\" DESC, ? || d) WHERE ?",
+                    "CREATE UNIQUE INDEX \"i\" ON \"t\" (?, ? DESC, ? || d) WHERE ?",
                 ),
                 (
                     "ALTER TABLE \"t\" RENAME COLUMN \"a\" TO \"b\"",

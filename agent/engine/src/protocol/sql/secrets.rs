@@ -191,7 +191,7 @@ const SQLITE: &[&str] = &[
     "create table t (a text not null default \"zqxjkvwy\" collate nocase unique check (\"zqxjkvwy\"), constraint b check (\"zqxjkvwy\"))",
     "create table t as select \"zqxjkvwy\", (\"zqxjkvwy\", \"zqxjkvwy\")",
     "alter table t add column b text default \"zqxjkvwy\"",
-    "create index i on t (a || \"zqxjkvwy\", \"zqxjkvwy\" || a, f(\"zqxjkvwy\")) where b = \"zqxjkvwy\"",
+    "create index i on t (\"zqxjkvwy\", a || \"zqxjkvwy\", \"zqxjkvwy\" || a, f(\"zqxjkvwy\")) where b = \"zqxjkvwy\"",
     "select trigger from t join u on \"zqxjkvwy\" = a",
     "create view v as select \"zqxjkvwy\" from t join u on \"zqxjkvwy\" = a",
     "create trigger r after insert on t when new.a = \"zqxjkvwy\" begin update t set a = \"zqxjkvwy\" where \"zqxjkvwy\"; select raise(abort, \"zqxjkvwy\") from t join u on \"zqxjkvwy\"; end",
