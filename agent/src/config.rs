@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Read when it is there and no other was named.
 pub const DEFAULT_PATH: &str = "/etc/whyslow.toml";
@@ -30,27 +30,31 @@ pub struct Config {
     /// Log filter.
     pub log: Option<String>,
     /// Watch these processes.
+    #[serde(deserialize_with = "list")]
     pub pid: Vec<u32>,
     /// Watch processes of these names.
+    #[serde(deserialize_with = "list")]
     pub comm: Vec<String>,
     /// Watch processes that listen on these TCP ports.
+    #[serde(deserialize_with = "list")]
     pub port: Vec<u16>,
     /// Watch processes in these control groups.
+    #[serde(deserialize_with = "list")]
     pub cgroup: Vec<String>,
     /// Never these.
-    #[serde(alias = "exclude-pid")]
+    #[serde(alias = "exclude-pid", deserialize_with = "list")]
     pub exclude_pid: Vec<u32>,
     /// Never these.
-    #[serde(alias = "exclude-comm")]
+    #[serde(alias = "exclude-comm", deserialize_with = "list")]
     pub exclude_comm: Vec<String>,
     /// Never these.
-    #[serde(alias = "exclude-port")]
+    #[serde(alias = "exclude-port", deserialize_with = "list")]
     pub exclude_port: Vec<u16>,
     /// Never these.
-    #[serde(alias = "exclude-cgroup")]
+    #[serde(alias = "exclude-cgroup", deserialize_with = "list")]
     pub exclude_cgroup: Vec<String>,
     /// Route templates, tried in order before the built-in ones.
-    #[serde(alias = "route-rule", alias = "route_rule")]
+    #[serde(alias = "route-rule", alias = "route_rule", deserialize_with = "list")]
     pub routes: Vec<String>,
     /// Keep query values in targets.
     #[serde(alias = "show-query")]
@@ -83,6 +87,23 @@ pub struct Config {
     /// Shortest wait kept with a request: "1ms".
     #[serde(alias = "wait-floor")]
     pub wait_floor: Option<String>,
+}
+
+/// A list, or the only value of one.
+fn list<'de, D, T>(values: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let value = toml::Value::deserialize(values)?;
+    let values = match value {
+        toml::Value::Array(values) => values,
+        one => vec![one],
+    };
+    values
+        .into_iter()
+        .map(|value| T::deserialize(value).map_err(serde::de::Error::custom))
+        .collect()
 }
 
 /// Why a configuration cannot be used.
@@ -225,11 +246,32 @@ mod tests {
     }
 
     #[test]
+    fn one_value_is_a_list_of_one() {
+        for key in ["comm", "cgroup", "exclude_comm", "exclude_cgroup", "routes"] {
+            let (one, list) = (format!("{key} = \"/a\""), format!("{key} = [\"/a\"]"));
+            assert_eq!(parse(&one).unwrap(), parse(&list).unwrap());
+            assert_ne!(parse(&one).unwrap(), Config::default());
+        }
+        for key in ["pid", "port", "exclude-pid", "exclude-port"] {
+            let (one, list) = (format!("{key} = 80"), format!("{key} = [80]"));
+            assert_eq!(parse(&one).unwrap(), parse(&list).unwrap());
+            assert_ne!(parse(&one).unwrap(), Config::default());
+        }
+        assert_eq!(parse("port = []").unwrap(), Config::default());
+    }
+
+    #[test]
     fn errors_name_the_line() {
         for (text, line, part) in [
             ("pid = [1]\nexclude_pit = [2]\n", 2, "exclude_pit"),
             ("\n\nport = [99999]\n", 3, "99999"),
-            ("pid = \"x\"\n", 1, "invalid type"),
+            ("pid = \"x\"\n", 1, "invalid type: string"),
+            (
+                "log = \"a\"\ncomm = [\"a\", 1]\n",
+                2,
+                "invalid type: integer",
+            ),
+            ("\nexclude-port = 99999\n", 2, "99999"),
             ("pid = [1\n", 1, "unclosed"),
             ("listen = \"nowhere\"\n", 1, ""),
         ] {

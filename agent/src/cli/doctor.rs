@@ -4,6 +4,7 @@ use std::{io::Write as _, path::Path};
 
 use clap::Args;
 use serde_json::json;
+use whyslow_proto::v1::{AgentStatus, InfoRequest};
 
 use super::{
     Context,
@@ -160,22 +161,31 @@ fn agent(context: &Context) -> anyhow::Result<Feature> {
         let target = target.find()?;
         let mut client = connect::client(&target, token.as_ref()).await?;
         client
-            .info(whyslow_proto::v1::InfoRequest {})
+            .info(InfoRequest {})
             .await
             .map_err(|status| connect::call_error(&target, &status, false))
             .map(|info| (target, info))
     });
     Ok(match info {
         Ok((target, info)) => {
-            let version = info.into_inner().status.unwrap_or_default().version;
-            feature(
-                "agent",
-                true,
-                format!("version {version} answers on {target}"),
-            )
+            let status = info.into_inner().status.unwrap_or_default();
+            feature("agent", true, answers(&status, &target.to_string()))
         }
         Err(error) => feature("agent", false, format!("{error:#}")),
     })
+}
+
+/// What the agent says of itself.
+fn answers(status: &AgentStatus, target: &str) -> String {
+    let operations = if status.operations {
+        "reads operations"
+    } else {
+        "does not read operations (--operations)"
+    };
+    format!(
+        "version {} answers on {target}; {operations}",
+        status.version
+    )
 }
 
 #[cfg(test)]
@@ -186,6 +196,23 @@ mod tests {
     fn the_table_is_aligned_and_gives_reasons() {
         let text = table(&[feature("a", true, ""), feature("long", false, "because")]);
         assert_eq!(text, "yes  a\nno   long  because\n");
+    }
+
+    #[test]
+    fn the_agent_says_whether_it_reads_operations() {
+        let mut status = AgentStatus {
+            version: "1".to_owned(),
+            ..AgentStatus::default()
+        };
+        assert_eq!(
+            answers(&status, "/s"),
+            "version 1 answers on /s; does not read operations (--operations)"
+        );
+        status.operations = true;
+        assert_eq!(
+            answers(&status, "/s"),
+            "version 1 answers on /s; reads operations"
+        );
     }
 
     #[test]

@@ -104,7 +104,8 @@ pub(super) struct HostArgs {
     /// Tell a shape that one request asks for this often as repeated (10 unless given)
     #[arg(long, value_name = "N", help_heading = "Requests")]
     repeated: Option<u64>,
-    /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent
+    /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent. Values bound to
+    /// prepared statements are never read
     #[arg(long, help_heading = "Requests")]
     show_literals: bool,
     /// Read SQLite and what OpenSSL encrypts too (implies --operations), by breakpoints on functions of mapped

@@ -1,7 +1,7 @@
 //! `whyslow record`: keeps all inputs of an engine in a file.
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -67,6 +67,7 @@ pub(super) fn run(context: &Context, args: RecordArgs) -> anyhow::Result<()> {
     }
     let options = args.host.kernel_options(context)?;
     let settings = args.host.settings(context);
+    let without_operations = !options.operations;
     runtime()?.block_on(async {
         let mut stop = Stop::new()?;
         let source = host_args::start_kernel(options)?;
@@ -88,6 +89,9 @@ pub(super) fn run(context: &Context, args: RecordArgs) -> anyhow::Result<()> {
         }
         let mut running = pipeline.start()?;
         eprintln!("whyslow: recording to {}", args.file.display());
+        if without_operations && io::stderr().is_terminal() {
+            eprintln!("whyslow: operations are left out: record them with --operations");
+        }
         let ended = tokio::select! {
             () = stop.wait() => None,
             () = limit(args.duration) => None,

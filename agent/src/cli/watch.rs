@@ -1,6 +1,9 @@
 //! `whyslow watch`: prints an agent's events until enough, Ctrl-C, or a closed pipe.
 
-use std::{io, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -55,6 +58,7 @@ pub(super) fn run(context: &Context, args: WatchArgs) -> anyhow::Result<()> {
     let token = connect::token(context, &target)?;
     runtime()?.block_on(async {
         let mut stop = Stop::new()?;
+        let mut hint = io::stderr().is_terminal();
         tokio::select! {
             () = stop.wait() => Ok(()),
             () = output_closed() => Ok(()),
@@ -62,7 +66,10 @@ pub(super) fn run(context: &Context, args: WatchArgs) -> anyhow::Result<()> {
                 loop {
                     let attempt = async {
                         let target = target.find()?;
-                        let client = connect::client(&target, token.as_ref()).await?;
+                        let mut client = connect::client(&target, token.as_ref()).await?;
+                        if std::mem::take(&mut hint) {
+                            hint_at_operations(&mut client).await;
+                        }
                         follow(client, &target, &request, &mut printer).await
                     };
                     let ended = attempt.await;
@@ -82,6 +89,15 @@ pub(super) fn run(context: &Context, args: WatchArgs) -> anyhow::Result<()> {
             },
         }
     })
+}
+
+/// Says that the agent does not read operations, if that is so.
+async fn hint_at_operations(client: &mut Client) {
+    let info = client.info(v1::InfoRequest {}).await;
+    let status = info.ok().and_then(|info| info.into_inner().status);
+    if status.is_some_and(|status| !status.operations) {
+        eprintln!("whyslow: this agent does not read operations: start it with --operations");
+    }
 }
 
 /// Prints one subscription until it ends, which is an error: the agent went away.

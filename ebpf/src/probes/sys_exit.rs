@@ -24,6 +24,8 @@ use crate::{
 };
 
 const EAGAIN: i64 = -11;
+const ECONNRESET: i64 = -104;
+const ETIMEDOUT: i64 = -110;
 const MSG_PEEK: u64 = 2;
 /// Reads of a candidate that were not HTTP until only one of so many is looked at.
 const STRIKES: u32 = 16;
@@ -163,6 +165,13 @@ fn peeks(number: i32, registers: SyscallRegisters) -> bool {
         || number == RECVMSG && registers.arg2() & MSG_PEEK != 0
 }
 
+/// Whether a read found that the other end has closed the connection, or that it broke.
+#[inline(always)]
+fn ends_connection(kind: u8, registers: SyscallRegisters, result: i64) -> bool {
+    let nothing_asked = kind == SyscallKind::Read as u8 && registers.arg2() == 0;
+    result == ECONNRESET || result == ETIMEDOUT || (result == 0 && !nothing_asked)
+}
+
 /// A system call of a watched thread.
 #[inline(always)]
 fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64) {
@@ -283,14 +292,15 @@ fn transferred(
     if peeks(number, registers) {
         return;
     }
-    if result > 0 && walked.kind == DescriptorKind::Upstream {
-        with_server(slot, &walked, kind, registers, result);
+    let ended = reads && ends_connection(kind, registers, result);
+    if walked.kind == DescriptorKind::Upstream && (result > 0 || ended) {
+        with_server(slot, &walked, kind, registers, if ended { 0 } else { result });
     } else if walked.kind == DescriptorKind::Accepted {
         with_client(task, slot, &walked, kind, registers, result);
     }
 }
 
-/// Bytes went to or came from a server.
+/// Bytes went to or came from a server; none: it has ended the connection.
 #[inline(always)]
 fn with_server(
     slot: &mut ThreadSlot,
@@ -300,7 +310,9 @@ fn with_server(
     result: i64,
 ) {
     let reads = is_read(kind);
-    count_round_trip(slot, !reads);
+    if result > 0 {
+        count_round_trip(slot, !reads);
+    }
     if COPY_DATA.load() == 0 {
         return;
     }

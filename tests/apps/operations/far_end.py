@@ -92,6 +92,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(LARGE)
 
+    def of_lost(self, rest):
+        """No answer: the connection is closed, or reset."""
+        time.sleep(DELAY)
+        if rest == "reset":
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            os.close(self.connection.detach())
+        self.close_connection = True
+
     def of_slow(self, rest):
         time.sleep(DELAY)
         self.send_response(200)

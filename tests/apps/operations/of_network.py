@@ -105,6 +105,18 @@ def http_old(n, secret):
             error.read()
 
 
+def http_lost(n, secret):
+    """The server ends the connection instead of an answer."""
+    for number in range(n):
+        connection = http.client.HTTPConnection(*place("FAR_HTTP"))
+        connection.request("GET", f"/lost/{('closed', 'reset')[number % 2]}?{secret}")
+        try:
+            connection.getresponse()
+        except ConnectionError:
+            connection.close()
+        time.sleep(0.05)
+
+
 def http_gathered(n, secret):
     """A head and a body in several short buffers of one call."""
     keep_alive().close()

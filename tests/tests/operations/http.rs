@@ -80,3 +80,31 @@ fn statuses_are_errors_and_times_are_the_applications() -> Result<()> {
     assert!(slow.total_ns <= finished.wall_ns, "{slow:?}");
     Ok(())
 }
+
+/// A server that closes or resets the connection ends the operation there, and it has failed.
+#[test]
+fn a_connection_that_is_lost_ends_the_operation() -> Result<()> {
+    let name = "operations::http::a_connection_that_is_lost_ends_the_operation";
+    let Some(live) = live(name)? else {
+        return Ok(());
+    };
+    let far = Far::new(&live)?;
+    let (finished, _) = far.ask("http/lost", 10)?;
+    assert_sound(&finished);
+    let lost = (5, "connection lost".to_owned());
+    let expected =
+        ["GET /lost/closed", "GET /lost/reset"].map(|shape| (shape.to_owned(), lost.clone()));
+    assert_eq!(errors(&finished), expected.into(), "{finished:#?}");
+    // It sleeps after each, and none lasts into that.
+    let total_ns: u64 = finished.operations.iter().map(|it| it.total_ns).sum();
+    let asleep_ns = finished.account("sleep");
+    assert!(
+        total_ns + asleep_ns <= finished.wall_ns,
+        "{total_ns} and {asleep_ns}: {finished:#?}"
+    );
+    assert!(
+        u128::from(total_ns) >= 10 * DELAY.as_nanos(),
+        "{finished:#?}"
+    );
+    Ok(())
+}

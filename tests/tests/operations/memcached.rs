@@ -121,7 +121,13 @@ fn a_dead_connection() -> Result<()> {
     setting.memcached.end()?;
     setting.memcached = Memcached::start_at(setting.scratch.path(), port)?;
     let finished = setting.ask("dead", 37)?;
-    // What was never answered lasts until the request's end, beside all that came after.
+    let lost: Vec<_> = finished
+        .operations
+        .iter()
+        .filter(|operation| operation.errors > 0)
+        .map(|operation| (operation.errors, operation.last_error.as_str()))
+        .collect();
+    assert_eq!(lost, [(1, "connection lost")], "{finished:#?}");
     for operation in &finished.operations {
         assert!(!operation.sampled, "{operation:?}");
         assert!(operation.slowest_ns <= finished.wall_ns, "{operation:?}");

@@ -112,6 +112,11 @@ impl Data {
         self.head().flags & DATA_GAP != 0
     }
 
+    /// A read found the end of the connection, or that it broke.
+    pub(crate) fn ends(&self) -> bool {
+        !self.written() && !self.gap() && self.chunk().len == 0
+    }
+
     /// The thread has written to its client since its record before.
     pub(crate) fn answered(&self) -> bool {
         self.head().flags & DATA_ANSWERED != 0

@@ -22,6 +22,10 @@ impl Engine {
         if data.answered() {
             self.answered_client(owner, now_ns);
         }
+        if data.ends() {
+            self.lost(data, owner);
+            return;
+        }
         if self.is_cipher_text(data) {
             return;
         }
@@ -92,14 +96,29 @@ impl Engine {
 
     /// There is no room for more open operations: those of this connection are given up.
     fn give_up_open(&mut self, id: u64, now_ns: u64) {
+        self.end_open(id, |server| server.gap(now_ns));
+    }
+
+    /// The connection is over, and what was said on it in plain text: nothing more is answered there.
+    fn lost(&mut self, data: &Data, owner: Option<Owner>) {
+        let (peer, now_ns) = (data.head().peer, data.head().header.time_ns);
+        for id in [peer, peer | PLAIN_TEXT_OF] {
+            self.end_open(id, |server| server.lost(now_ns));
+        }
+        if data.spent() {
+            self.mark_sampled(owner, now_ns);
+        }
+    }
+
+    fn end_open(&mut self, id: u64, end: impl FnOnce(&mut Server) -> Outcome) {
         let Some(server) = self.servers.known(id) else {
             return;
         };
         let before = server.open_len();
-        let cut = server.gap(now_ns);
+        let ended = end(server);
         let open = server.open_len();
         self.servers.note_open(before, open);
-        for answer in &cut.answers {
+        for answer in &ended.answers {
             self.answered(id, answer);
         }
     }

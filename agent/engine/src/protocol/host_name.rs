@@ -1,7 +1,7 @@
 //! Names of hosts as part of a shape: in lower case, printable, bounded, and with `{id}` for labels that look
 //! like one.
 
-use crate::routes::template::is_variable;
+use crate::routes::segment::is_value;
 
 /// Longest name told, bytes. What is longer ends in `...`.
 const NAME_LIMIT: usize = 256;
@@ -14,7 +14,7 @@ pub(crate) fn host_name<'a>(labels: impl Iterator<Item = &'a [u8]>) -> String {
     let mut after_id = false;
     for label in labels {
         let label: String = label.iter().map(|byte| printable(*byte)).collect();
-        let is_id = is_variable(&label);
+        let is_id = is_value(&label);
         if is_id && after_id {
             continue;
         }

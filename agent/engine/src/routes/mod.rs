@@ -5,6 +5,7 @@
 
 mod figures;
 pub(crate) mod histogram;
+pub(crate) mod segment;
 pub(crate) mod template;
 pub(crate) mod window;
 

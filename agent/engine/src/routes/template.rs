@@ -1,5 +1,6 @@
 //! Paths to templates: `/users/17/orders` becomes `/users/{id}/orders`. The user's rules come first.
 
+use super::segment::is_value;
 use crate::protocol::authority::authority;
 
 /// Longest template, bytes. What is longer ends in `{cut}`.
@@ -101,7 +102,8 @@ pub(crate) fn template(target: &str, rules: &[Rule], out: &mut String) {
             out.push_str("{cut}");
             return;
         }
-        out.push_str(if is_variable(segment) {
+        let is_host = index == 0 && is_host_and_port(segment);
+        out.push_str(if is_value(segment) && !is_host {
             "{id}"
         } else {
             segment
@@ -109,31 +111,11 @@ pub(crate) fn template(target: &str, rules: &[Rule], out: &mut String) {
     }
 }
 
-/// Numbers, UUIDs, hashes, long tokens.
-pub(crate) fn is_variable(segment: &str) -> bool {
-    let bytes = segment.as_bytes();
-    if bytes.is_empty() {
-        return false;
-    }
-    let mut digits = 0;
-    let mut hex = 0;
-    let mut dashes = 0;
-    let mut upper = 0;
-    let mut lower = 0;
-    for byte in bytes {
-        digits += usize::from(byte.is_ascii_digit());
-        hex += usize::from(byte.is_ascii_hexdigit());
-        dashes += usize::from(matches!(byte, b'-' | b'_' | b'.'));
-        upper += usize::from(byte.is_ascii_uppercase());
-        lower += usize::from(byte.is_ascii_lowercase());
-    }
-    let len = bytes.len();
-    let number = digits > 0 && digits + dashes + usize::from(bytes[0] == b'+') == len;
-    let hash = hex == len && len >= 8 && (digits > 0 || len >= 16);
-    let uuid = len == 36 && hex == 32 && dashes == 4;
-    let mixed = digits >= 3 || (digits >= 1 && upper >= 3 && lower >= 3);
-    let token = len >= 20 && mixed && digits + upper + lower + dashes >= len - 2;
-    number || hash || uuid || token || len > 48
+/// Whether it is what a CONNECT asks for.
+fn is_host_and_port(segment: &str) -> bool {
+    let parts = segment.rsplit_once(':');
+    parts
+        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -173,6 +155,9 @@ mod tests {
             ("//static/a", "//static/a"),
             ("me:pw@h:443", "h:443"),
             ("h:443", "h:443"),
+            ("/user/password:x", "/user/{id}"),
+            ("/v1/keys/AKIAIOSFODNN7EXAMPLE", "/v1/keys/{id}"),
+            ("/u/me%40example.org/a", "/u/{id}/a"),
             ("/a;jsessionid=abc/b;v=1", "/a/b"),
             ("/users/17;jsessionid=abc?x", "/users/{id}"),
             ("*", "*"),

@@ -18,6 +18,9 @@ const TRY_AGAIN_NS: u64 = 5_000_000_000;
 /// Operations open on one connection, and on all together, at the most.
 const OPEN: usize = OPEN_LIMIT as usize;
 
+/// Error of an operation whose connection ended before its answer.
+const LOST: &str = "connection lost";
+
 /// Which request asked: its connection and its serial number.
 pub(crate) type Owner = (u64, u64);
 
@@ -158,6 +161,25 @@ impl Server {
         let mut found = Vec::new();
         self.speech.gap(&mut found);
         self.cut(found, now_ns)
+    }
+
+    /// The server ended the connection, or it broke. Datagrams have none.
+    pub(crate) fn lost(&mut self, now_ns: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.protocol().is_none_or(|it| it.side_by_side().is_some()) {
+            return outcome;
+        }
+        while let Some(mut operation) = self.open.pop_front() {
+            let (end_ns, first_byte_ns) = (operation.end_ns(now_ns), operation.first_byte_ns);
+            let error = match operation.read_ns {
+                0 => Some(LOST.to_owned()),
+                _ => operation.error.take(),
+            };
+            let mut answer = self.answered(operation, end_ns, (0, error));
+            answer.operation.first_byte_ns = first_byte_ns;
+            outcome.answers.push(answer);
+        }
+        outcome
     }
 
     /// Bytes were not seen, and a recording tells what that ended.

@@ -3,9 +3,11 @@
 use super::super::{
     BodyFraming, Protocol as _, Recognised,
     body::ChunkDecoder,
+    client::ClientProtocol as _,
     http::{Framing, Http1, header},
 };
 use super::{
+    HttpClient,
     line::Line,
     shape::{shape, target_host},
 };
@@ -134,7 +136,7 @@ impl Requests {
             }
             State::Line => {
                 let begun = self.line.text();
-                if !begun.contains(&b' ') {
+                if !super::is_long_line(begun) {
                     *gap = 0;
                     return self.lost();
                 }
@@ -175,7 +177,7 @@ impl Requests {
         let fits = if self.line.is_cut() {
             super::is_long_line(line)
         } else {
-            Http1.recognise(&whole) == Recognised::Yes
+            HttpClient.recognise(&whole) == Recognised::Yes
         };
         if !fits {
             return self.lost();

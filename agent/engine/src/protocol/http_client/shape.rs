@@ -7,8 +7,9 @@ use crate::routes::template::{path, template};
 
 /// What stands for the end of a path that was not kept.
 const CUT: &str = "{cut}";
-/// What stands for a segment that looks like an id.
-const ID: &str = "{id}";
+
+/// Ports that clients leave out, and 0, which is none.
+const USUAL_PORTS: [u16; 3] = [80, 443, 0];
 
 /// The shape. `cut`: the end of the target is missing.
 pub(super) fn shape(method: &[u8], target: &[u8], host: &[u8], cut: bool) -> String {
@@ -33,12 +34,7 @@ pub(super) fn shape(method: &[u8], target: &[u8], host: &[u8], cut: bool) -> Str
     if route.starts_with('/') || route.is_empty() {
         shape.push_str(&named(host));
     }
-    for (index, segment) in route.split('/').enumerate() {
-        if index > 0 {
-            shape.push('/');
-        }
-        segment_into(segment, &mut shape);
-    }
+    shape.push_str(&route);
     if cut && !shape.ends_with(CUT) {
         shape.push('/');
         shape.push_str(CUT);
@@ -62,35 +58,31 @@ fn connects_to(target: &str, cut: bool, shape: &mut String) {
     }
 }
 
-/// One segment: what may be an address of a person, or the value of something, is not told.
-fn segment_into(segment: &str, shape: &mut String) {
-    if segment.contains('@') || segment.contains("%40") {
-        shape.push_str(ID);
-        return;
-    }
-    let (name, value) = match segment.split_once('=') {
-        Some((name, _)) => (name, "=?"),
-        None => (segment, ""),
-    };
-    shape.extend(name.chars().map(|c| if c.is_control() { '?' } else { c }));
-    shape.push_str(value);
-}
-
-/// The host, where it is a name: without its port, which the peer has.
+/// The host, where it is a name, and its port unless that is a usual one: services behind one name are told
+/// apart by it.
 fn named(host: &[u8]) -> String {
     let Ok(host) = std::str::from_utf8(host) else {
         return String::new();
     };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port),
+        _ => (host, ""),
     };
     let inner = name.trim_start_matches('[').trim_end_matches(']');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     if inner.parse::<IpAddr>().is_ok() || !name.bytes().all(plain) {
         return String::new();
     }
-    host_name(name.as_bytes().split(|byte| *byte == b'.'))
+    let mut named = host_name(name.as_bytes().split(|byte| *byte == b'.'));
+    if !named.is_empty()
+        && port
+            .parse::<u16>()
+            .is_ok_and(|port| !USUAL_PORTS.contains(&port))
+    {
+        named.push(':');
+        named.push_str(port.trim_start_matches('0'));
+    }
+    named
 }
 
 fn bounded(mut shape: String) -> String {

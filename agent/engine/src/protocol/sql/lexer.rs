@@ -1,7 +1,7 @@
 //! Tokens of SQL. Literals and comments are told without their text, so that nothing behind this file can
 //! let it out.
 
-use super::{Backslash, Dialect, Kind};
+use super::{Backslash, Dialect, Kind, names::Behind};
 
 /// One token. Bytes are as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub(super) enum Token<'a> {
     Word(&'a [u8]),
     /// Identifier with its quotes.
     Quoted(&'a [u8]),
-    /// SQLite's `"..."`: a name, or a text where no such name is known.
-    NameOrText(&'a [u8]),
+    /// SQLite's `"..."`: a name, or a text where no such name is known; and what is behind it.
+    NameOrText(&'a [u8], Behind),
     /// Number without its sign.
     Number,
     /// Any other literal.
@@ -135,8 +135,9 @@ impl<'a> Lexer<'a> {
     fn double_quoted(&self, rest: &'a [u8], prefix: usize) -> Option<(Token<'a>, usize)> {
         let len = prefix + quoted(rest.get(prefix..)?, b'"', Backslash::Plain)?;
         let text = rest.get(..len)?;
-        if self.dialect.kind == Kind::Sqlite && rest.get(len) != Some(&b'.') {
-            return Some((Token::NameOrText(text), len));
+        if self.dialect.kind == Kind::Sqlite {
+            let behind = Behind::of(rest.get(len..)?);
+            return Some((Token::NameOrText(text, behind), len));
         }
         Some((Token::Quoted(text), len))
     }

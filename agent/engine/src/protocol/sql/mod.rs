@@ -13,6 +13,7 @@ mod as_sent;
 mod lexer;
 #[cfg(test)]
 mod mysql_tests;
+mod names;
 #[cfg(test)]
 mod secrets;
 mod shaper;

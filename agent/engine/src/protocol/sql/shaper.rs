@@ -1,6 +1,6 @@
 //! Tokens to a shape: blanks folded, signs and lists of values taken together, length bounded.
 
-use super::{SHAPE_LIMIT, Token};
+use super::{SHAPE_LIMIT, Token, names::Names};
 
 /// What a shape ends in when the statement goes on.
 const CUT: &str = "...";
@@ -20,6 +20,10 @@ const BEFORE_VALUE: &[&str] = &[
     "between",
     "like",
     "ilike",
+    "glob",
+    "match",
+    "regexp",
+    "escape",
     "set",
     "when",
     "then",
@@ -38,9 +42,6 @@ const BEFORE_VALUE: &[&str] = &[
     "default",
     "call",
 ];
-
-/// Words that compare with a value.
-const COMPARES: &[&str] = &["like", "glob", "match", "regexp", "is", "escape"];
 
 /// Words that are literals where a value is expected.
 const CONSTANTS: &[&str] = &["null", "true", "false"];
@@ -63,6 +64,7 @@ pub(super) struct Shaper {
     sign: Option<usize>,
     fold: Fold,
     setting: Setting,
+    names: Names,
 }
 
 /// Whether the statement gives a setting its value. That may be a bare word: `SET a TO b`.
@@ -109,7 +111,6 @@ enum Last {
     Array,
     /// `::`.
     Cast,
-    Comparison,
     /// Any other word or sign that a value may follow.
     Operator,
     /// A value or a name: a sign after it has two sides.
@@ -145,7 +146,9 @@ impl Shaper {
             self.blank = true;
             return;
         }
-        let token = self.settled(token);
+        let settled = self.settled(token);
+        self.names.take(token);
+        let token = settled;
         self.setting = self.setting.after(token);
         if self.further_rows(token) {
             return;
@@ -208,22 +211,20 @@ impl Shaper {
         self.out
     }
 
-    /// SQLite's `"..."` is taken for a text where a value is expected: nobody loses much when it was a
-    /// name.
+    /// What a token that may be a value is here.
     fn settled<'a>(&self, token: Token<'a>) -> Token<'a> {
-        match (token, self.last, self.fold) {
+        match token {
             // Variables begin with `@`.
-            (Token::Word([b'@', ..]), ..) => token,
-            (Token::Word(_) | Token::Quoted(_) | Token::NameOrText(_), ..)
+            Token::Word([b'@', ..]) => token,
+            Token::Word(_) | Token::Quoted(_) | Token::NameOrText(..)
                 if self.setting == Setting::Value =>
             {
                 Token::Text
             }
             // Behind a word they may be syntax: `is not null`, `set null`.
-            (Token::Word(word), ..) if !self.after_word && is_one(word, CONSTANTS) => Token::Text,
-            (Token::NameOrText(_), Last::Comparison, _)
-            | (Token::NameOrText(_), _, Fold::List { .. }) => Token::Text,
-            (Token::NameOrText(name), ..) => Token::Quoted(name),
+            Token::Word(word) if !self.after_word && is_one(word, CONSTANTS) => Token::Text,
+            Token::NameOrText(name, behind) if self.names.is_name(behind) => Token::Quoted(name),
+            Token::NameOrText(..) => Token::Text,
             _ => token,
         }
     }
@@ -361,7 +362,7 @@ impl Shaper {
                 }
                 self.put_bytes(bytes);
             }
-            Token::Word(bytes) | Token::Quoted(bytes) | Token::NameOrText(bytes) => {
+            Token::Word(bytes) | Token::Quoted(bytes) | Token::NameOrText(bytes, _) => {
                 self.put_bytes(bytes);
             }
             Token::Blank | Token::Cut => {}
@@ -399,8 +400,6 @@ fn last(token: Token<'_>) -> Last {
                 Last::Values
             } else if word.eq_ignore_ascii_case(b"array") {
                 Last::Array
-            } else if is_one(word, COMPARES) {
-                Last::Comparison
             } else if is_one(word, BEFORE_VALUE) {
                 Last::Operator
             } else {
@@ -409,13 +408,12 @@ fn last(token: Token<'_>) -> Last {
         }
         Token::Other(b")" | b"]") => Last::Operand,
         Token::Other(b"::") => Last::Cast,
-        Token::Other(b"=" | b"<" | b">" | b"!") => Last::Comparison,
         Token::Other(_) => Last::Operator,
         _ => Last::Operand,
     }
 }
 
-fn is_one(word: &[u8], words: &[&str]) -> bool {
+pub(super) fn is_one(word: &[u8], words: &[&str]) -> bool {
     words
         .iter()
         .any(|other| word.eq_ignore_ascii_case(other.as_bytes()))

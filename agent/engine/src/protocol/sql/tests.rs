@@ -339,7 +339,12 @@ fn hiding_places(dialect: Dialect) -> (Vec<&'static str>, Vec<&'static str>) {
                 values.extend(["'\\'SECRET'", "\"\\\"SECRET\"", "'\\\\\\'SECRET'"]);
             }
         }
-        Kind::Sqlite => values.extend(["x'SECRET'", "'\\''SECRET'"]),
+        Kind::Sqlite => values.extend([
+            "x'SECRET'",
+            "'\\''SECRET'",
+            "\"SECRET\"",
+            "\"a'\"\"SECRET\"",
+        ]),
     }
     if dialect.backslash == Backslash::Escapes {
         values.push("'a\\'SECRET'");

@@ -6,8 +6,8 @@ use super::*;
 fn texts_become_shapes_without_literals() {
     for (text, expected) in [
         (
-            "select \"a\", `b`, [c d] from t where x = 'hunter2' and y = ?1",
-            "select \"a\", `b`, [c d] from t where x = ? and y = ?",
+            "select \"hunter2\", `b`, [c d] from \"t\" where x = 'hunter2' and y = ?1",
+            "select ?, `b`, [c d] from \"t\" where x = ? and y = ?",
         ),
         (
             "insert into t values (:a, @b, $c, x'68756e74657232', 1.5e3)",
@@ -34,6 +34,8 @@ fn the_shape_of_a_shape_is_the_same() {
         "insert into t (a, b) values (1, 'x'), (2, 'y')",
         "with recursive n(x) as (select 1 union all select x+1 from n where x < 9) select max(x) from n",
         "PRAGMA user_version = 5",
+        "insert into \"t\" (\"a\", \"b\") values (\"x\") on conflict (\"a\", \"b\" || c) do update set \"a\" = \"b\"",
+        "create table \"t\" (\"a\" int default \"b\", \"c\" text); update \"t\" set \"a\" = \"t\" . \"b\"",
         "select a->>'$.b', -1 from t where c between ? and :d or e like '%' escape '\\'",
     ] {
         for whole in [true, false] {

@@ -106,6 +106,28 @@ fn an_answer_without_an_end_was_over_with_its_last_read() {
 }
 
 #[test]
+fn what_is_open_ends_with_its_connection() {
+    let mut connection = Connection::new();
+    connection.write(10, b"GET /a HTTP/1.0\r\n\r\n");
+    connection.read(20, b"HTTP/1.0 200 OK\r\n\r\nhello");
+    let outcome = connection.server().lost(50);
+    connection.tell(&outcome);
+    assert_eq!(connection.told, [told("http", "GET /a", 10, 20)]);
+    let mut connection = Connection::new();
+    connection.write(10, b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
+    let outcome = connection.server().lost(50);
+    connection.tell(&outcome);
+    let lost = |begin_ns| {
+        let error = Some("connection lost".to_owned());
+        ("redis", "PING".to_owned(), begin_ns, 50, error)
+    };
+    assert_eq!(connection.told, [lost(10), lost(50)]);
+    assert!(connection.open().is_empty());
+    // Where nothing was understood nothing is lost.
+    assert!(Connection::new().server().lost(50).answers.is_empty());
+}
+
+#[test]
 fn a_database_that_agrees_to_encrypt_is_tls() {
     let mut connection = Connection::new();
     connection.write(10, b"\x00\x00\x00\x08\x04\xd2\x16\x2f");

@@ -161,9 +161,94 @@ fn recognised() {
         b"*1\r\n$4\r\nPING\r\n",
         b"\x16\x03\x01\x02\x00\x01",
         b"HTTP/1.1 200 OK\r\n\r\n",
+        b"T /chunked HTTP/1.1\r\n",
+        b"OST /a HTTP/1.1\r\n",
+        b"ELETE /a HTTP/1.1\r\n",
+        b"get /a HTTP/1.1\r\n",
+        b"3f GET /a HTTP/1.1\r\n",
+        b"GET a HTTP/1.1\r\n",
+        b"GET ftp://a/ HTTP/1.1\r\n",
+        b"GET *a HTTP/1.1\r\n",
+        b"GET /a HTTP/1\r\n",
+        b"GET /a\r\n",
     ] {
         assert_eq!(HttpClient.recognise(bytes), Recognised::No, "{bytes:?}");
     }
+}
+
+#[test]
+fn methods_and_targets() {
+    for line in [
+        "PROPFIND /a",
+        "PURGE /a",
+        "M-SEARCH *",
+        "LIST /a",
+        "UNLOCK /a",
+        "LOCK /a",
+        "GET http://h/a",
+        "GET https://h/a",
+        "CONNECT h:443",
+    ] {
+        let line = format!("\r\n{line} HTTP/1.1\r\n");
+        assert_eq!(
+            HttpClient.recognise(line.as_bytes()),
+            Recognised::Yes,
+            "{line}"
+        );
+    }
+}
+
+/// What stands where a request should begin, and is none, is said to be missed; the next one is told.
+#[test]
+fn nothing_is_made_of_what_is_out_of_step() {
+    let chunked = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let wrong = b"POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\n";
+    for (head, body) in [
+        (
+            &chunked[..],
+            &b"5\r\nhello0\r\n\r\nT /chunked HTTP/1.1\r\n\r\n"[..],
+        ),
+        (chunked, b"zz\r\nT /chunked HTTP/1.1\r\n\r\n"),
+        (wrong, b"POST /chunked HTTP/1.1\r\n\r\n"),
+        (wrong, b"abc /d HTTP/1.1\r\n\r\n"),
+        (wrong, b"abDELETE d HTTP/1.1\r\n\r\n"),
+    ] {
+        let written = [head, body].concat();
+        let found = plain(
+            &[Write(&written), Read(OK), Write(GET), Read(OK)],
+            (usize::MAX, 0),
+        );
+        assert_eq!(
+            found,
+            [
+                asked("POST /a"),
+                Finding::Missed,
+                answered(),
+                asked("GET api/a"),
+                answered()
+            ],
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    // Nor of the rest of a method, where the front was not looked for.
+    let found = plain(
+        &[
+            Write(wrong),
+            Write(b"zzz\n"),
+            Read(OK),
+            Write(b"G"),
+            Write(&GET[1..]),
+        ],
+        (usize::MAX, 0),
+    );
+    assert_eq!(found, [asked("POST /a"), Finding::Missed, answered()]);
+    // The end of its line is not captured.
+    let cut = [wrong, &b"abT /chunked"[..], &[b'x'; 600]].concat();
+    assert_eq!(
+        plain(&[Write(&cut)], (60, 0)),
+        [asked("POST /a"), Finding::Missed]
+    );
 }
 
 #[test]
@@ -325,7 +410,11 @@ fn upgrades_and_tunnels() {
 fn shapes() {
     for (line, host, expected) in [
         ("GET /users/17/orders?x=1", "h", "GET h/users/{id}/orders"),
-        ("GET /", "API.example.com:8080", "GET api.example.com/"),
+        ("GET /", "API.example.com:8080", "GET api.example.com:8080/"),
+        ("GET /", "api.example.com:80", "GET api.example.com/"),
+        ("GET /", "api.example.com:443", "GET api.example.com/"),
+        ("GET /", "api:70000", "GET api/"),
+        ("GET /", "api:", "GET api/"),
         ("GET /a", "127.0.0.1:80", "GET /a"),
         ("GET /a", "[::1]:80", "GET /a"),
         ("GET /a", "u:p@h", "GET h/a"),
@@ -333,12 +422,12 @@ fn shapes() {
         (
             "GET http://u:p@proxied.org:81/a?b",
             "x",
-            "GET proxied.org/a",
+            "GET proxied.org:81/a",
         ),
         ("OPTIONS *", "h", "OPTIONS *"),
         ("GET /u/me@example.org/x", "", "GET /u/{id}/x"),
         ("GET /u/me%40example.org", "", "GET /u/{id}"),
-        ("GET /O(Key='abc')/x", "", "GET /O(Key=?/x"),
+        ("GET /O(Key='abc')/x", "", "GET /{id}/x"),
         ("GET /a;s=abc/b", "", "GET /a/b"),
     ] {
         let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
