@@ -8,6 +8,7 @@ use whyslow_engine::input::Settings;
 
 use super::{Context, duration, usage, value};
 use crate::{
+    config::Config,
     host,
     source::{KernelOptions, Source as _, WatchRules, kernel::KernelSource},
 };
@@ -149,23 +150,7 @@ impl HostArgs {
         let config = &context.config;
         let defaults = KernelOptions::default();
         let library_probes = self.library_probes || config.library_probes.unwrap_or(false);
-        let rules = WatchRules {
-            pids: either(&self.pid, &config.pid),
-            comms: either(&self.comm, &config.comm),
-            ports: either(&self.port, &config.port),
-            cgroups: control_groups(either(&self.cgroup, &config.cgroup)),
-            exclude_pids: either(&self.exclude_pid, &config.exclude_pid),
-            exclude_comms: either(&self.exclude_comm, &config.exclude_comm),
-            exclude_ports: either(&self.exclude_port, &config.exclude_port),
-            exclude_cgroups: control_groups(either(&self.exclude_cgroup, &config.exclude_cgroup)),
-        };
-        for pid in &rules.pids {
-            if !Path::new(&format!("/proc/{pid}")).exists() {
-                anyhow::bail!(
-                    "no process has the id {pid}\nhint: pgrep -a NAME finds it; --comm NAME watches by name"
-                );
-            }
-        }
+        let rules = self.watch_rules(config)?;
         let ring_bytes = self
             .ring_bytes
             .or(config.ring_bytes)
@@ -206,6 +191,28 @@ impl HostArgs {
             operations: library_probes || self.operations || config.operations.unwrap_or(false),
             library_probes,
         })
+    }
+
+    /// Who is watched; a process that is named by its id must be there.
+    fn watch_rules(&self, config: &Config) -> anyhow::Result<WatchRules> {
+        let rules = WatchRules {
+            pids: either(&self.pid, &config.pid),
+            comms: either(&self.comm, &config.comm),
+            ports: either(&self.port, &config.port),
+            cgroups: control_groups(either(&self.cgroup, &config.cgroup)),
+            exclude_pids: either(&self.exclude_pid, &config.exclude_pid),
+            exclude_comms: either(&self.exclude_comm, &config.exclude_comm),
+            exclude_ports: either(&self.exclude_port, &config.exclude_port),
+            exclude_cgroups: control_groups(either(&self.exclude_cgroup, &config.exclude_cgroup)),
+        };
+        for pid in &rules.pids {
+            if !Path::new(&format!("/proc/{pid}")).exists() {
+                anyhow::bail!(
+                    "no process has the id {pid}\nhint: pgrep -a NAME finds it; --comm NAME watches by name"
+                );
+            }
+        }
+        Ok(rules)
     }
 
     /// Settings of the engine, started now.
@@ -314,7 +321,7 @@ pub(super) fn require_privileges(command: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::GlobalArgs, config::Config};
+    use crate::cli::GlobalArgs;
 
     fn context(config: Config) -> Context {
         Context {

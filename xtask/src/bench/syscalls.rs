@@ -99,13 +99,19 @@ fn measure(
             figures.entry(variant).or_default().push(best);
         }
     }
+    add_rows(table, case, &figures);
+    Ok(())
+}
+
+/// Times, and what each variant adds.
+fn add_rows(table: &mut Table, case: &'static str, figures: &BTreeMap<Variant, Vec<f64>>) {
     let unit = if case == "switch" {
         "ns per half round"
     } else {
         "ns"
     };
     let none = figures.get(&Variant::None).cloned().unwrap_or_default();
-    for (variant, values) in &figures {
+    for (variant, values) in figures {
         table.add(case, variant.name(), "time", unit, values);
         if *variant != Variant::None {
             table.add(
@@ -129,7 +135,6 @@ fn measure(
             &differences(watched, empty),
         );
     }
-    Ok(())
 }
 
 /// Smallest of a few: what disturbs only ever adds.

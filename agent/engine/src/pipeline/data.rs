@@ -13,6 +13,33 @@ use crate::{
     timeline::servers::{Answer, Outcome, Owner, Server},
 };
 
+/// What the transfer tells: of bytes before it that were not shipped, and of its own.
+fn said(
+    server: &mut Server,
+    data: &Data,
+    owner: Option<Owner>,
+    findings: Option<Findings>,
+) -> (Outcome, Outcome) {
+    let now_ns = data.head().header.time_ns;
+    let (chunk, mut cut) = (data.chunk(), Outcome::default());
+    let Some(findings) = findings else {
+        if data.gap() {
+            cut = server.gap(now_ns);
+        }
+        let outcome = if data.written() {
+            server.written(owner, chunk, now_ns)
+        } else {
+            server.read(owner, chunk, now_ns)
+        };
+        return (cut, outcome);
+    };
+    if data.gap() {
+        cut = server.told_gap(&findings, now_ns);
+    }
+    let moved = (data.written(), chunk.len);
+    (cut, server.told(owner, moved, findings, now_ns))
+}
+
 impl Engine {
     /// `findings`: what a recording tells of the bytes, which it left out.
     pub(super) fn data(&mut self, data: &Data, findings: Option<Findings>, out: &mut Vec<Output>) {
@@ -37,26 +64,7 @@ impl Engine {
             return;
         };
         let before = server.open_len();
-        let mut cut = Outcome::default();
-        let chunk = data.chunk();
-        let outcome = match findings {
-            Some(findings) => {
-                if data.gap() {
-                    cut = server.told_gap(&findings, now_ns);
-                }
-                server.told(owner, (data.written(), chunk.len), findings, now_ns)
-            }
-            None => {
-                if data.gap() {
-                    cut = server.gap(now_ns);
-                }
-                if data.written() {
-                    server.written(owner, chunk, now_ns)
-                } else {
-                    server.read(owner, chunk, now_ns)
-                }
-            }
-        };
+        let (cut, outcome) = said(server, data, owner, findings);
         if server.turns_out_encrypted() {
             let pid = head.header.tgid;
             out.push(Output::Command(Command::LookForLibraries { pid }));
