@@ -47,6 +47,8 @@ pub(super) struct Text<'a> {
     pub(super) lengths: HashMap<u64, u64>,
     /// By address of the pointer.
     pub(super) pointers: HashMap<u64, Callee>,
+    /// Whether a call may be probed in place of a return.
+    pub(super) probes_calls: bool,
 }
 
 /// Why the ends of a function are not known.

@@ -163,6 +163,7 @@ fn note_ends<'data, R: ReadRef<'data>>(
         read: &read,
         lengths: lengths(elf, small),
         pointers: pointers(elf),
+        probes_calls: !has_shadow_stacks(),
     };
     for place in &mut places {
         place.ends = returns::ends(&text, place.address).and_then(|ends| {
@@ -173,6 +174,13 @@ fn note_ends<'data, R: ReadRef<'data>>(
             offsets.collect()
         });
     }
+}
+
+/// Whether processes may have shadow stacks, or it is not known. Kernels since 6.6 give them; not all of those put the
+/// return address there when they emulate a probed call (`branch_emulate_op`, `arch/x86/kernel/uprobes.c`), and its
+/// return would end the process.
+fn has_shadow_stacks() -> bool {
+    std::fs::read_to_string("/proc/cpuinfo").map_or(true, |text| text.contains("user_shstk"))
 }
 
 /// At most `len` bytes of code from an address on.

@@ -1,7 +1,7 @@
 //! Where the way to a return instruction is probed.
 //!
 //! The kernel steps over a probed `ret` by a trap of its own, which takes 20 us on some virtual machines. It emulates
-//! direct calls and jumps instead (`branch_setup_ops` in Linux 6.18, `arch/x86/kernel/uprobes.c`). So an end is the
+//! direct calls and jumps instead (`branch_setup_xol_ops` in Linux 6.18, `arch/x86/kernel/uprobes.c`). So an end is the
 //! last of those before the return, where it is known what is left to be done: the stack pointer's way back to its
 //! value at the begin, and the register that holds the result.
 
@@ -57,7 +57,10 @@ fn probed(walk: &Walk<'_, '_>, one: &Instruction, rest: &[Instruction]) -> Optio
     let fits = match one.flow_control() {
         FlowControl::Call => {
             // What a call returns is not there before.
-            one.is_call_near() && one.len() == 5 && state.register != ResultRegister::Rax
+            walk.text.probes_calls
+                && one.is_call_near()
+                && one.len() == 5
+                && state.register != ResultRegister::Rax
         }
         FlowControl::ConditionalBranch => {
             one.is_jcc_short_or_near()

@@ -22,6 +22,7 @@ fn states(
         read: &read,
         lengths: lengths.iter().map(|(at, len)| (BASE + at, *len)).collect(),
         pointers: pointers.iter().copied().collect(),
+        probes_calls: true,
     };
     let ends = super::ends(&text, BASE)?;
     Ok(ends
