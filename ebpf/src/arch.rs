@@ -1,4 +1,4 @@
-//! What differs between processors: where a system call's number and arguments are.
+//! What differs between processors: where the numbers and arguments of system calls and functions are.
 
 use aya_ebpf::bindings::pt_regs;
 
@@ -8,6 +8,11 @@ pub struct SyscallRegisters(pub *const pt_regs);
 
 #[cfg(bpf_target_arch = "x86_64")]
 mod imp {
+    use core::ptr::read_volatile;
+
+    use aya_ebpf::helpers::bpf_probe_read_user;
+    use whyslow_abi::library::ResultRegister;
+
     use super::{SyscallRegisters, pt_regs};
     pub use whyslow_abi::syscall::X86_64 as SYSCALLS;
 
@@ -32,14 +37,46 @@ mod imp {
         number == 2 || number == 85 || number == 257 || number == 437
     }
 
-    /// What a function takes off the stack when it returns.
-    pub const RETURN_ADDRESS: u64 = 8;
-
     /// The stack pointer.
     #[inline(always)]
     pub fn stack_pointer(registers: *const pt_regs) -> u64 {
         // SAFETY: a pointer from the kernel that the verifier tracks.
         unsafe { (*registers).rsp }
+    }
+
+    /// What a function returns, at its end. `register`: a [`ResultRegister`].
+    #[inline(always)]
+    pub fn result(registers: *const pt_regs, register: u32) -> i32 {
+        // All are read: the verifier knows no place in them that is computed.
+        // SAFETY: a pointer from the kernel that the verifier tracks.
+        let [rax, rbx, rbp, r12, r13, r14, r15] = unsafe {
+            [
+                read_volatile(&raw const (*registers).rax),
+                read_volatile(&raw const (*registers).rbx),
+                read_volatile(&raw const (*registers).rbp),
+                read_volatile(&raw const (*registers).r12),
+                read_volatile(&raw const (*registers).r13),
+                read_volatile(&raw const (*registers).r14),
+                read_volatile(&raw const (*registers).r15),
+            ]
+        };
+        let value = match ResultRegister::try_from(register) {
+            Ok(ResultRegister::Rbx) => rbx,
+            Ok(ResultRegister::Rbp) => rbp,
+            Ok(ResultRegister::R12) => r12,
+            Ok(ResultRegister::R13) => r13,
+            Ok(ResultRegister::R14) => r14,
+            Ok(ResultRegister::R15) => r15,
+            _ => rax,
+        };
+        value as i32
+    }
+
+    /// Where a function with that stack pointer at its begin returns to; 0: its stack is gone.
+    #[inline(always)]
+    pub fn return_address(stack: u64) -> u64 {
+        // SAFETY: the kernel checks the address.
+        unsafe { bpf_probe_read_user(stack as *const u64) }.unwrap_or(0)
     }
 
     impl SyscallRegisters {
@@ -119,14 +156,24 @@ mod imp {
     /// Offset of `orig_x0`: `x0` holds the result at exit.
     const ORIG_X0: usize = 34 * 8;
 
-    /// What a function takes off the stack when it returns: it was in a register.
-    pub const RETURN_ADDRESS: u64 = 0;
-
     /// The stack pointer.
     #[inline(always)]
     pub fn stack_pointer(registers: *const pt_regs) -> u64 {
         // SAFETY: a pointer from the kernel that the verifier tracks.
         unsafe { (*registers).sp }
+    }
+
+    /// What a function returns, at its end.
+    #[inline(always)]
+    pub fn result(registers: *const pt_regs, _register: u32) -> i32 {
+        // SAFETY: a pointer from the kernel that the verifier tracks.
+        unsafe { (*registers).regs[0] as i32 }
+    }
+
+    /// Where a function returns to: it need not be on the stack, so nothing is known.
+    #[inline(always)]
+    pub fn return_address(_stack: u64) -> u64 {
+        0
     }
 
     impl SyscallRegisters {

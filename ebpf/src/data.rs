@@ -40,6 +40,8 @@ pub struct Exchange {
     pub end: u64,
     /// Address of the `struct sockaddr` that the call names; 0: it names none.
     pub to: u64,
+    /// Stack pointer at the call.
+    pub stack: u64,
     /// Address family.
     pub family: u32,
     /// 1: the thread wrote.

@@ -1,21 +1,24 @@
 //! Calls of library functions: which one a thread is within, from its begin to its return.
 //!
 //! Of calls within each other only the outermost is noted: what a library calls of itself is not the
-//! application's. The stack pointer tells them apart. Where a return is not seen (a probe was detached in
-//! between), the note is void with the next request.
+//! application's. The stack pointer tells them apart: at an end it is known how far it is from what it was at the
+//! begin.
+//! Where a return is not seen (a probe was detached in between, the thread jumped out of the call or left it for
+//! another stack), the note is void with the next request, or when another address is where the call was to return
+//! to.
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
-    programs::{ProbeContext, RetProbeContext},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_attach_cookie},
+    programs::ProbeContext,
 };
 use whyslow_abi::{
-    library::{Library, LibraryCall, LibraryCalls, LibraryObject},
+    library::{Library, LibraryCall, LibraryCalls, LibraryObject, TLS_HANDSHAKE},
     thread::ThreadSlot,
 };
 
 use crate::{
-    arch::{RETURN_ADDRESS, stack_pointer},
+    arch::{result, return_address, stack_pointer},
     maps::{EARLY_CALLS, LIBRARY_CALLS},
     thread::{self, Mark},
 };
@@ -126,11 +129,16 @@ impl Purpose {
     }
 }
 
-/// Whether the call that begins is within another of the same thread and purpose.
+/// Whether a noted call goes on, with that stack pointer now: it still has where it returns to.
 #[inline(always)]
-fn is_within(call: &LibraryCall, stack: u64, purpose: Purpose) -> bool {
-    call.stack > stack
-        && call.connection == purpose.connection
+pub fn goes_on(call: &LibraryCall, stack: u64) -> bool {
+    call.stack > stack && return_address(call.stack) == call.return_address
+}
+
+/// Whether a call has been noted for that purpose.
+#[inline(always)]
+fn serves(call: &LibraryCall, purpose: Purpose) -> bool {
+    call.connection == purpose.connection
         && call.request == purpose.request
         && call.generation == purpose.generation
 }
@@ -139,10 +147,19 @@ fn is_within(call: &LibraryCall, stack: u64, purpose: Purpose) -> bool {
 #[inline(always)]
 pub fn enter(call: &mut LibraryCall, ctx: &ProbeContext, function: u64, purpose: Purpose) -> bool {
     let stack = stack_pointer(ctx.as_ptr().cast());
-    if is_within(call, stack, purpose) {
-        return false;
+    if serves(call, purpose) {
+        // Nothing is within a call whose end is never seen.
+        if call.function != TLS_HANDSHAKE && call.stack != 0 {
+            if goes_on(call, stack) {
+                return false;
+            }
+            call.missed = 1;
+        }
+    } else {
+        call.missed = 0;
     }
     call.stack = stack;
+    call.return_address = return_address(stack);
     call.function = function;
     call.connection = purpose.connection;
     call.request = purpose.request;
@@ -157,13 +174,17 @@ pub fn enter(call: &mut LibraryCall, ctx: &ProbeContext, function: u64, purpose:
     true
 }
 
-/// Ends the call that returns; `false`: it was not noted.
+/// Ends the call that returns, with its result; `None`: it was not noted. Functions that are not probed have ends in
+/// common with those that are.
 #[inline(always)]
-pub fn leave(call: &mut LibraryCall, ctx: &RetProbeContext) -> bool {
-    let stack = stack_pointer(ctx.as_ptr().cast());
-    if call.stack == 0 || call.stack + RETURN_ADDRESS != stack {
-        return false;
+pub fn leave(call: &mut LibraryCall, ctx: &ProbeContext) -> Option<i32> {
+    // SAFETY: the context is the program's own. The cookie is that of an `EndState`.
+    let state = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let registers = ctx.as_ptr().cast();
+    let stack = stack_pointer(registers) + (state & u64::from(u32::MAX));
+    if call.stack == 0 || call.stack != stack {
+        return None;
     }
     call.stack = 0;
-    true
+    Some(result(registers, (state >> 32) as u32))
 }

@@ -35,11 +35,14 @@ pub fn note_early(caller: Caller) {
     }
     let none = LibraryCall {
         stack: 0,
+        return_address: 0,
         function: 0,
         begin_ns: 0,
         connection: 0,
         request: 0,
         generation: 0,
+        missed: 0,
+        reserved: 0,
         arguments: [0; 6],
     };
     // Without room for it, the text is not known: its statement is one that was prepared earlier.
@@ -59,9 +62,10 @@ pub fn stepped(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, result
     let known = unsafe { EXECUTIONS.get_ptr_mut(key).and_then(|known| known.as_mut()) };
     let before = known.as_deref();
     let (mut execution, goes_on) = so_far(before, call, now.wrapping_sub(call.begin_ns));
+    let missed = if call.missed != 0 { LIBRARY_SPENT } else { 0 };
     if result != ROW {
         let code = if result == DONE { 0 } else { result };
-        ship(slot, &execution, statement, (code, 0), now);
+        ship(slot, &execution, statement, (code, missed), now);
         if known.is_some() {
             let _ = EXECUTIONS.remove(key);
         }
@@ -72,7 +76,13 @@ pub fn stepped(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, result
         execution.first_row_ns = execution.total_ns;
     }
     if execution.rows & (execution.rows - 1) == 0 {
-        ship(slot, &execution, statement, (0, EXECUTION_OPEN), now);
+        ship(
+            slot,
+            &execution,
+            statement,
+            (0, EXECUTION_OPEN | missed),
+            now,
+        );
     }
     match known {
         Some(known) if goes_on => *known = execution,

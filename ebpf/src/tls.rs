@@ -20,7 +20,7 @@ use crate::{
     data::{Exchange, Moved, fill_head, fill_server, server_state},
     emit::{self, SUBMIT},
     kernel,
-    library::{Caller, calls_at, clock},
+    library::{Caller, calls_at, clock, goes_on},
     maps::ENCRYPTED,
     payload::{copy_user, read_user},
     thread,
@@ -45,12 +45,12 @@ fn remember(slot: &mut ThreadSlot, exchange: &Exchange, peer: u64) -> Option<()>
     let mark = thread::mark_of(slot.tid)?;
     let LibraryCalls { calls, peer: found } = calls_at(mark.slot()?)?;
     let call = &calls[Library::OpenSsl as usize];
-    if call.stack == 0
-        || call.connection != slot.connection
+    if call.connection != slot.connection
         || call.request != slot.request
         || call.generation != slot.generation
+        || !goes_on(call, exchange.stack)
     {
-        // Its return was not seen.
+        // Its return was not seen; that of a handshake never is.
         slot.flags &= !ENCRYPTS;
         return None;
     }
@@ -80,7 +80,7 @@ struct Plain<'a> {
 
 /// A noted call has returned.
 #[inline(always)]
-pub fn returned(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, result: i32) {
+pub fn returned(caller: Caller, slot: &mut ThreadSlot, call: &mut LibraryCall, result: i32) {
     let [ssl, start, _, done, _, _] = call.arguments;
     let function = call.function;
     if function > TLS_READ_EX || result <= 0 {
@@ -103,6 +103,10 @@ pub fn returned(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, resul
     };
     if *state & SERVER_IGNORED != 0 {
         return;
+    }
+    if call.missed != 0 {
+        *state |= SERVER_GAP;
+        call.missed = 0;
     }
     let plain = Plain {
         server,

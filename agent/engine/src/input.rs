@@ -58,6 +58,13 @@ pub enum Input {
         /// What they said.
         findings: Findings,
     },
+    /// A process has a library mapped that is probed: calls before that time were not seen.
+    Probed {
+        /// Process id.
+        pid: u32,
+        /// Monotonic time.
+        since_ns: u64,
+    },
 }
 
 /// What bytes said that were exchanged with a server.

@@ -189,6 +189,7 @@ impl Engine {
                 }
             }
             Input::Tick { now_ns } => self.tick(now_ns, out),
+            Input::Probed { pid, since_ns } => self.probed(pid, since_ns),
         }
     }
 

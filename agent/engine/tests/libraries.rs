@@ -247,6 +247,24 @@ fn endless_open_executions_are_bounded() {
 }
 
 #[test]
+fn what_came_before_the_probes_is_missing() {
+    for (pid, since_ns, sampled) in [
+        (TGID, u64::MAX, true),
+        (TGID, 1, false),
+        (9, u64::MAX, false),
+    ] {
+        let mut scene = Scene::new();
+        let probed = Input::Probed { pid, since_ns };
+        scene.engine.step(probed, &mut scene.out);
+        scene.executed(1, 10, (0, 0, 0));
+        assert_eq!(scene.finish().operations[0].sampled, sampled);
+        scene.begin();
+        scene.executed(2, 10, (0, 0, 0));
+        assert!(!scene.finish().operations[0].sampled, "the next request");
+    }
+}
+
+#[test]
 fn a_spent_budget_is_said() {
     let mut scene = Scene::new();
     scene.executed(1, 10, (0, 0, LIBRARY_SPENT));

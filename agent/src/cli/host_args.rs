@@ -110,8 +110,8 @@ pub(super) struct HostArgs {
     #[arg(long, help_heading = "Requests")]
     show_literals: bool,
     /// Read SQLite and what OpenSSL encrypts too (implies --operations), by breakpoints on functions of mapped
-    /// libraries. Costs every process that calls them about 1 us a call; one that changes stacks within a call
-    /// (green threads in a callback) is killed by the kernel
+    /// libraries. Costs every process that calls them about 1 us a call; on virtual machines 20 us and more where
+    /// the kernel has to step over an instruction
     #[arg(long, help_heading = "Requests")]
     library_probes: bool,
     /// Shortest wait kept with a request, such as 1ms

@@ -1,7 +1,7 @@
 //! The probes: one row each. `whyslow doctor`, the loader and the tests derive from it.
 
 use crate::library::{
-    Function, Library, SQLITE_ENDS, SQLITE_STEP, SQLITE_TEXTS, TLS_CALLS, TLS_FREE,
+    Function, Library, SQLITE_ENDS, SQLITE_STEP, SQLITE_TEXTS, TLS_CALLS, TLS_FREE, TLS_RETURNS,
 };
 
 /// How a program is attached.
@@ -13,7 +13,7 @@ pub enum Hook {
     TaskIterator,
     /// Begin of these functions of a library, while a watched process has it mapped.
     Call(Library, &'static [Function]),
-    /// Their return.
+    /// Their ends: a return probe of the kernel's would end a thread that changes stacks within the call.
     Return(Library, &'static [Function]),
 }
 
@@ -164,7 +164,7 @@ pub const PROBES: &[Probe] = &[
     },
     Probe {
         name: "tls_return",
-        hook: Hook::Return(Library::OpenSsl, TLS_CALLS),
+        hook: Hook::Return(Library::OpenSsl, TLS_RETURNS),
         object: ObjectFile::Core,
         feature: "tls",
         purpose: "reads what is said to servers through OpenSSL",

@@ -37,7 +37,7 @@ pub const OPEN: u64 = 3;
 /// `(statement)`.
 pub const STEP: u64 = 4;
 
-/// Functions of SQLite that compile or open. Each costs the kernel 0.1 s when it is let go: so those alone that
+/// Functions of SQLite that compile or open. Each probe costs the kernel 0.1 s when it is let go: so those alone that
 /// programs of today call. A statement that is prepared as UTF-16 is one that was prepared earlier.
 pub const SQLITE_TEXTS: &[Function] = &[
     function("sqlite3_prepare_v2", PREPARE),
@@ -60,19 +60,69 @@ pub const TLS_WRITE_EX: u64 = 2;
 pub const TLS_READ: u64 = 3;
 /// As `TLS_WRITE_EX`.
 pub const TLS_READ_EX: u64 = 4;
-/// `(ssl)`; what it moves is of nobody's interest.
-pub const TLS_OTHER: u64 = 5;
+/// `(ssl)`. What it moves is of nobody's interest; its end is not seen, since it leaves by a jump through a pointer.
+pub const TLS_HANDSHAKE: u64 = 5;
 
+/// Functions of OpenSSL that move plain text.
+pub const TLS_RETURNS: &[Function] = &[
+    function("SSL_write", TLS_WRITE),
+    function("SSL_write_ex", TLS_WRITE_EX),
+    function("SSL_read", TLS_READ),
+    function("SSL_read_ex", TLS_READ_EX),
+];
 /// Functions of OpenSSL that move bytes.
 pub const TLS_CALLS: &[Function] = &[
     function("SSL_write", TLS_WRITE),
     function("SSL_write_ex", TLS_WRITE_EX),
     function("SSL_read", TLS_READ),
     function("SSL_read_ex", TLS_READ_EX),
-    function("SSL_do_handshake", TLS_OTHER),
+    function("SSL_do_handshake", TLS_HANDSHAKE),
 ];
 /// The function of OpenSSL after which the address of a connection means nothing.
 pub const TLS_FREE: &[Function] = &[function("SSL_free", 0)];
+
+crate::integer_enum! {
+    /// A register that holds a function's result, of those that calls leave as they are and the one of results.
+    pub enum ResultRegister: u32 {
+        /// Where it is when the function returns.
+        Rax = 0 => "rax",
+        /// As named; so are the others.
+        Rbx = 1 => "rbx",
+        /// As above.
+        Rbp = 2 => "rbp",
+        /// As above.
+        R12 = 3 => "r12",
+        /// As above.
+        R13 = 4 => "r13",
+        /// As above.
+        R14 = 5 => "r14",
+        /// As above.
+        R15 = 6 => "r15",
+    }
+}
+
+/// What is known at the end of a function: the attach cookie there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndState {
+    /// Bytes from the stack pointer to where it was at the begin.
+    pub stack_bytes: u32,
+    /// Where the result is.
+    pub register: ResultRegister,
+}
+
+impl EndState {
+    /// At the return instruction.
+    pub const AT_RETURN: Self = Self {
+        stack_bytes: 0,
+        register: ResultRegister::Rax,
+    };
+
+    /// As a cookie.
+    #[must_use]
+    pub const fn cookie(self) -> u64 {
+        (self.register as u64) << 32 | self.stack_bytes as u64
+    }
+}
 
 /// A call under way on a thread: the outermost of its library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +130,8 @@ pub const TLS_FREE: &[Function] = &[function("SSL_free", 0)];
 pub struct LibraryCall {
     /// Stack pointer at its begin; 0: none is under way.
     pub stack: u64,
+    /// Where it returns to; 0: not known.
+    pub return_address: u64,
     /// Which function.
     pub function: u64,
     /// Begin.
@@ -90,11 +142,15 @@ pub struct LibraryCall {
     pub request: u32,
     /// Generation of the thread's slot.
     pub generation: u32,
+    /// 1: of a call before it for the same request, no return was seen.
+    pub missed: u32,
+    /// Padding.
+    pub reserved: u32,
     /// Its first arguments.
     pub arguments: [u64; 6],
 }
 
-// SAFETY: integers only.
+// SAFETY: integers only, padding explicit.
 unsafe impl Plain for LibraryCall {}
 
 /// Key of a map: an object of a library in a process.
@@ -159,7 +215,7 @@ pub struct LibraryCalls {
 // SAFETY: integers only.
 unsafe impl Plain for LibraryCalls {}
 
-const _: () = assert!(size_of::<LibraryCall>() == 88);
+const _: () = assert!(size_of::<LibraryCall>() == 104);
 const _: () = assert!(size_of::<Execution>() == 48);
 const _: () = assert!(size_of::<EncryptedPeer>() == 8 + size_of::<ServerAddress>());
 

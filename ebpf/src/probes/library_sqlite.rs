@@ -1,13 +1,12 @@
 //! SQLite: a statement is prepared, a step of it is executed, it is reset or finalized. On the functions of
-//! each mapped library, with the number of the function as the cookie.
+//! each mapped library, with the number of the function as the cookie. Returns are probed where a
+//! function ends, also in others that it ends with, so a call is asked what it is.
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::generated::bpf_get_attach_cookie,
-    macros::{uprobe, uretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    EbpfContext as _, helpers::generated::bpf_get_attach_cookie, macros::uprobe,
+    programs::ProbeContext,
 };
-use whyslow_abi::library::Library;
+use whyslow_abi::library::{Library, STEP};
 
 use crate::{
     library::{self, Caller, Purpose},
@@ -32,15 +31,16 @@ pub fn sqlite_text_call(ctx: ProbeContext) -> u32 {
 }
 
 /// Its return.
-#[uretprobe]
-pub fn sqlite_text_return(ctx: RetProbeContext) -> u32 {
+#[uprobe]
+pub fn sqlite_text_return(ctx: ProbeContext) -> u32 {
     let Some(caller) = Caller::current() else {
         return 0;
     };
     if let Some((slot, call)) = caller.early()
-        && library::leave(call, &ctx)
+        && call.function != STEP
+        && let Some(result) = library::leave(call, &ctx)
     {
-        sqlite::given(caller, slot, call, ctx.ret::<i32>());
+        sqlite::given(caller, slot, call, result);
     }
     0
 }
@@ -54,22 +54,23 @@ pub fn sqlite_step_call(ctx: ProbeContext) -> u32 {
     if let Some((slot, call)) = caller.watched(Library::Sqlite)
         && slot.data_budget != 0
     {
-        library::enter(call, &ctx, whyslow_abi::library::STEP, Purpose::of(slot));
+        library::enter(call, &ctx, STEP, Purpose::of(slot));
     }
     0
 }
 
 /// Its return.
-#[uretprobe]
-pub fn sqlite_step_return(ctx: RetProbeContext) -> u32 {
+#[uprobe]
+pub fn sqlite_step_return(ctx: ProbeContext) -> u32 {
     let Some(caller) = Caller::current() else {
         return 0;
     };
     if let Some((slot, call)) = caller.watched(Library::Sqlite)
-        && library::leave(call, &ctx)
+        && call.function == STEP
+        && let Some(result) = library::leave(call, &ctx)
     {
         write_begin(slot);
-        sqlite::stepped(caller, slot, call, ctx.ret::<i32>());
+        sqlite::stepped(caller, slot, call, result);
         write_end(slot);
     }
     0

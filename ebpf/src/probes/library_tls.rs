@@ -1,11 +1,10 @@
 //! OpenSSL: a function that moves bytes begins and returns, a connection of it is freed. On the functions of
-//! each mapped library, with the number of the function as the cookie.
+//! each mapped library, with the number of the function as the cookie. Returns are probed where a
+//! function ends.
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::generated::bpf_get_attach_cookie,
-    macros::{uprobe, uretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    EbpfContext as _, helpers::generated::bpf_get_attach_cookie, macros::uprobe,
+    programs::ProbeContext,
 };
 use whyslow_abi::{library::Library, thread::ENCRYPTS};
 
@@ -36,17 +35,17 @@ pub fn tls_call(ctx: ProbeContext) -> u32 {
 }
 
 /// Return.
-#[uretprobe]
-pub fn tls_return(ctx: RetProbeContext) -> u32 {
+#[uprobe]
+pub fn tls_return(ctx: ProbeContext) -> u32 {
     let Some(caller) = Caller::current() else {
         return 0;
     };
     if let Some((slot, call)) = caller.watched(Library::OpenSsl)
-        && library::leave(call, &ctx)
+        && let Some(result) = library::leave(call, &ctx)
     {
         write_begin(slot);
         slot.flags &= !ENCRYPTS;
-        tls::returned(caller, slot, call, ctx.ret::<i32>());
+        tls::returned(caller, slot, call, result);
         write_end(slot);
     }
     0

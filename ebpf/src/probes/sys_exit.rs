@@ -12,7 +12,9 @@ use whyslow_abi::{
 };
 
 use crate::{
-    arch::{LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SENDTO, SyscallRegisters},
+    arch::{
+        LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SENDTO, SyscallRegisters, stack_pointer,
+    },
     classify,
     connection::{self, Transfer},
     data::{Exchange, count_round_trip},
@@ -327,6 +329,7 @@ fn with_server(
         first_len: span.first_len,
         end: span.end,
         to: if named { registers.arg4() } else { 0 },
+        stack: stack_pointer(registers.0),
         family: u32::from(walked.family),
         writes: u32::from(!reads),
     };

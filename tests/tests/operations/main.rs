@@ -7,6 +7,7 @@ mod conversations;
 mod dns;
 mod everywhere;
 mod far;
+mod fibers;
 mod http;
 mod kinto;
 mod many;

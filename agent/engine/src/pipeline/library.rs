@@ -75,6 +75,18 @@ impl Engine {
         }
     }
 
+    /// What a process asks of a library is seen from that time on: of its requests that have begun before, what
+    /// is known is not all.
+    pub(super) fn probed(&mut self, pid: u32, since_ns: u64) {
+        for id in self.connections.of_process(pid) {
+            if let Some(request) = self.connections.request_mut(id)
+                && request.begin_ns < since_ns
+            {
+                request.operations.mark_sampled(0);
+            }
+        }
+    }
+
     /// A statement was executed, or is being so.
     pub(super) fn executed(&mut self, executed: &Executed) {
         let raw = &executed.raw;

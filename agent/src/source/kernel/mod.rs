@@ -328,6 +328,11 @@ impl Source for KernelSource {
         }
         self.libraries
             .look(&mut self.ebpf, crate::host::monotonic_ns());
+        let probed = self.libraries.take_probed().into_iter();
+        into.extend(probed.map(|probed| Input::Probed {
+            pid: probed.pid,
+            since_ns: probed.since_ns,
+        }));
         Ok(more)
     }
 

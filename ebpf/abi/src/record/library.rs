@@ -17,7 +17,7 @@ crate::integer_enum! {
 
 /// Bit of [`LibraryTextRecord::flags`]: the text is all there.
 pub const TEXT_WHOLE: u32 = 1;
-/// Bit of the flags of either record: no more are shipped for this request.
+/// Bit of the flags of either record: no more are shipped for this request, or one before it was missed.
 pub const LIBRARY_SPENT: u32 = 2;
 /// Bit of [`ExecutedRecord::flags`]: the execution goes on; a later record has all of it.
 pub const EXECUTION_OPEN: u32 = 4;

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -13,11 +14,31 @@ pub(super) struct FileId {
     inode: u64,
 }
 
+/// Which content a file has, as far as that is known without reading it: length, and when it was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    bytes: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Stamp {
+    /// Of the file at a path; `None`: it cannot be reached.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let of = fs::metadata(path).ok()?;
+        Some(Self {
+            bytes: of.size(),
+            seconds: of.mtime(),
+            nanoseconds: of.mtime_nsec(),
+        })
+    }
+}
+
 /// One file of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapped {
     pub(super) id: FileId,
-    /// Addresses of the mapping.
+    /// Addresses of the mapping, as `/proc/PID/map_files` writes them.
     range: String,
     /// As the process sees it.
     pub(super) path: PathBuf,
@@ -32,6 +53,11 @@ impl Mapped {
         }
         let path = self.path.strip_prefix("/").unwrap_or(&self.path);
         Path::new(&format!("/proc/{pid}/root")).join(path)
+    }
+
+    /// Its content now; `None`: it cannot be reached.
+    pub(super) fn stamp(&self, pid: u32) -> Option<Stamp> {
+        Stamp::of(&self.reach(pid))
     }
 }
 
@@ -69,12 +95,17 @@ fn line(line: &str) -> Option<Mapped> {
     if inode == 0 || permissions.as_bytes().get(2) != Some(&b'x') {
         return None;
     }
+    // Padded with zeros to eight digits here, and not at all in the names of `map_files`
+    // (`show_vma_header_prefix` and `proc_map_files_readdir` in Linux 6.18, `fs/proc`).
+    let (start, end) = range.split_once('-')?;
+    let start = u64::from_str_radix(start, 16).ok()?;
+    let end = u64::from_str_radix(end, 16).ok()?;
     Some(Mapped {
         id: FileId {
             device: device.to_owned(),
             inode,
         },
-        range: range.to_owned(),
+        range: format!("{start:x}-{end:x}"),
         path: PathBuf::from(path.trim_start()),
     })
 }
@@ -90,14 +121,20 @@ mod tests {
 55e0-55f0 r-xp 00001000 fd:01 11                         /usr/bin/python3.11\n\
 7f00-7f10 r-xp 00000000 fd:01 12                         /opt/with space/libssl-1.so.3\n\
 7f10-7f20 r-xp 00010000 fd:01 12                         /opt/with space/libssl-1.so.3\n\
+00400000-004a2000 r-xp 00000000 fd:01 13                 /srv/static\n\
 7f20-7f30 rw-p 00000000 00:00 0 \n\
 7f30-7f40 r-xp 00000000 00:00 0                          [vdso]\n\
 garbage\n";
         let files = parse(text);
         let paths: Vec<_> = files.iter().map(|file| file.path.to_str()).collect();
-        let expected = ["/usr/bin/python3.11", "/opt/with space/libssl-1.so.3"];
+        let expected = [
+            "/usr/bin/python3.11",
+            "/opt/with space/libssl-1.so.3",
+            "/srv/static",
+        ];
         assert_eq!(paths, expected.map(Some));
-        assert_eq!(files[0].range, "55e0-55f0");
+        let ranges: Vec<_> = files.iter().map(|file| file.range.as_str()).collect();
+        assert_eq!(ranges, ["55e0-55f0", "7f00-7f10", "400000-4a2000"]);
     }
 
     #[test]

@@ -4,26 +4,23 @@
 //! breakpoint and nothing more. It is left alone when no watched process maps it for a while. Looks at
 //! `/proc` are few: a process is looked at when it becomes known, then ever more seldom, and when the engine
 //! sees it encrypt. Links are owned by descriptors, so nothing outlives the agent.
+//!
+//! Returns are probed where functions end, never by the kernel's return probes: those write to the stack of the call,
+//! and a thread that changes stacks within it is killed.
 
+mod attach;
 mod mapped;
+mod returns;
 mod symbols;
 
 use std::{collections::HashMap, path::Path, thread};
 
-use aya::{
-    Ebpf,
-    programs::{
-        UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
-    },
-};
-use mapped::{FileId, Mapped};
+use attach::attach;
+use aya::{Ebpf, programs::uprobe::UProbeLink};
+use mapped::{FileId, Mapped, Stamp};
 use symbols::Content;
 use tracing::{info, warn};
-use whyslow_abi::{
-    catalogue::PROBES,
-    library::{Function, Library},
-};
+use whyslow_abi::library::Library;
 
 /// Processes that are looked at.
 const PROCESSES: usize = 16_384;
@@ -39,6 +36,10 @@ const LOOKS: usize = 16;
 const FIRST_PAUSE_NS: u64 = 200_000_000;
 /// See `FIRST_PAUSE_NS`.
 const LONGEST_PAUSE_NS: u64 = 30_000_000_000;
+/// Until a file that could not be probed is tried again; then twice that.
+const RETRY_NS: u64 = 10_000_000_000;
+/// Times that a file is tried.
+const TRIES: u32 = 4;
 /// A file that nobody maps any more is probed for so long: servers replace their workers.
 const GRACE_NS: u64 = 60_000_000_000;
 
@@ -58,6 +59,35 @@ struct Looked {
     links: Vec<UProbeLink>,
     /// When somebody had it mapped last.
     used_ns: u64,
+    /// Its content then.
+    stamp: Option<Stamp>,
+    /// When all of its probes were there.
+    since_ns: u64,
+    /// Times that it could not be probed.
+    failed: u32,
+    /// When it was tried last.
+    tried_ns: u64,
+}
+
+impl Looked {
+    /// Whether it has to be looked at anew.
+    fn is_void(&self, stamp: Option<Stamp>, now_ns: u64) -> bool {
+        self.is_other(stamp)
+            || (1..TRIES).contains(&self.failed)
+                && now_ns >= self.tried_ns + (RETRY_NS << (self.failed - 1))
+    }
+
+    /// Whether the file has another content now: probes would be at wrong places.
+    fn is_other(&self, stamp: Option<Stamp>) -> bool {
+        stamp.is_some() && stamp != self.stamp
+    }
+}
+
+/// All calls of a library by a process are seen from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Probed {
+    pub(super) pid: u32,
+    pub(super) since_ns: u64,
 }
 
 /// What is probed, and who is looked at.
@@ -67,6 +97,8 @@ pub(super) struct Libraries {
     ready: Vec<Library>,
     processes: HashMap<u32, Process>,
     files: HashMap<FileId, Looked>,
+    /// Not told yet.
+    probed: Vec<Probed>,
     round_ns: u64,
     full_told: bool,
 }
@@ -78,6 +110,7 @@ impl Libraries {
             ready,
             processes: HashMap::new(),
             files: HashMap::new(),
+            probed: Vec::new(),
             round_ns: 0,
             full_told: false,
         }
@@ -111,6 +144,11 @@ impl Libraries {
         self.processes.remove(&pid);
     }
 
+    /// Processes that have come to map a probed file, each once for each file.
+    pub(super) fn take_probed(&mut self) -> Vec<Probed> {
+        std::mem::take(&mut self.probed)
+    }
+
     /// Looks at processes whose time has come, and probes what they have mapped.
     pub(super) fn look(&mut self, ebpf: &mut Ebpf, now_ns: u64) {
         if self.ready.is_empty() || now_ns < self.round_ns {
@@ -140,10 +178,7 @@ impl Libraries {
             if self.files.len() >= FILES && !self.files.contains_key(&file.id) {
                 self.files.retain(|_, looked| !looked.links.is_empty());
             }
-            if !self.files.contains_key(&file.id) {
-                let looked = self.probe(ebpf, pid, &file);
-                self.files.insert(file.id.clone(), looked);
-            }
+            self.renew(ebpf, pid, &file, now_ns);
             if let Some(looked) = self.files.get_mut(&file.id)
                 && !looked.links.is_empty()
             {
@@ -156,14 +191,47 @@ impl Libraries {
             self.watch(child);
         }
         if let Some(process) = self.processes.get_mut(&pid) {
+            let new = probed.iter().filter(|id| !process.files.contains(id));
+            let since = new.filter_map(|id| self.files.get(id)).map(|of| Probed {
+                pid,
+                since_ns: of.since_ns,
+            });
+            self.probed.extend(since);
             process.files = probed;
             process.next_ns = now_ns + process.pause_ns;
             process.pause_ns = (process.pause_ns * 2).min(LONGEST_PAUSE_NS);
         }
     }
 
-    /// Probes the functions that a file has.
-    fn probe(&mut self, ebpf: &mut Ebpf, pid: u32, file: &Mapped) -> Looked {
+    /// Probes a file that is not known yet, has another content, or failed a while ago.
+    fn renew(&mut self, ebpf: &mut Ebpf, pid: u32, file: &Mapped, now_ns: u64) {
+        let stamp = file.stamp(pid);
+        let mut failed = 0;
+        if let Some(known) = self.files.get(&file.id) {
+            if !known.is_void(stamp, now_ns) {
+                return;
+            }
+            failed = if known.is_other(stamp) {
+                0
+            } else {
+                known.failed
+            };
+        }
+        if let Some(known) = self.files.remove(&file.id) {
+            for process in self.processes.values_mut() {
+                process.files.retain(|id| *id != file.id);
+            }
+            detach(known.links);
+        }
+        let mut looked = self.probe(ebpf, pid, file, failed);
+        looked.stamp = stamp;
+        looked.tried_ns = now_ns;
+        looked.since_ns = crate::host::monotonic_ns();
+        self.files.insert(file.id.clone(), looked);
+    }
+
+    /// Probes the functions that a file has. `failed`: times that it could not be.
+    fn probe(&mut self, ebpf: &mut Ebpf, pid: u32, file: &Mapped, failed: u32) -> Looked {
         let mut looked = Looked::default();
         let reach = file.reach(pid);
         let path = file.path.display();
@@ -174,10 +242,13 @@ impl Libraries {
             Ok(content) => content,
             Err(error) => {
                 tracing::debug!("functions of {path} are not known: {error:#}");
+                looked.failed = failed + 1;
                 return looked;
             }
         };
-        if let Some(library) = without_symbols(&file.path, &content) {
+        if let Some(library) = without_symbols(&file.path, &content)
+            && failed == 0
+        {
             warn!(
                 "{path} has no symbols of {}: what is asked through it is not told",
                 library.name()
@@ -189,6 +260,7 @@ impl Libraries {
                 if !std::mem::replace(&mut self.full_told, true) {
                     warn!("{PROBED} libraries are probed: {path} and others are not");
                 }
+                looked.failed = failed + 1;
                 break;
             }
             match attach(ebpf, &reach, *library, &content) {
@@ -196,7 +268,12 @@ impl Libraries {
                     info!("functions of {} are probed in {path}", library.name());
                     looked.links.extend(links);
                 }
-                Err(error) => warn!("{path} cannot be probed: {error:#}"),
+                Err(error) => {
+                    looked.failed = failed + 1;
+                    if failed == 0 {
+                        warn!("{path} cannot be probed: {error:#}");
+                    }
+                }
             }
         }
         looked
@@ -225,14 +302,17 @@ impl Libraries {
         for (id, _) in &left {
             self.files.remove(id);
         }
-        // The kernel waits for each until no thread is within it: that is not for the engine's thread.
-        // The kernel waits some 0.1 s for each until no thread is within it: not on the engine's thread.
-        let detach = thread::Builder::new()
-            .name("whyslow-detach".to_owned())
-            .spawn(move || drop(left));
-        if let Err(error) = detach {
-            warn!("probes were detached late: {error}");
-        }
+        detach(left);
+    }
+}
+
+/// Takes probes away. The kernel waits some 0.1 s for each until no thread is within it: not on the engine's thread.
+fn detach<T: Send + 'static>(links: T) {
+    let detached = thread::Builder::new()
+        .name("whyslow-detach".to_owned())
+        .spawn(move || drop(links));
+    if let Err(error) = detached {
+        warn!("probes were detached late: {error}");
     }
 }
 
@@ -249,38 +329,6 @@ fn without_symbols(path: &Path, content: &Content) -> Option<Library> {
     (!content.has(library) && !content.imports.contains(&library)).then_some(library)
 }
 
-/// Attaches all programs of a library to a file, those at returns first: a return that was not noted is let
-/// pass, a noted call without its return is not.
-fn attach(
-    ebpf: &mut Ebpf,
-    file: &Path,
-    library: Library,
-    content: &Content,
-) -> anyhow::Result<Vec<UProbeLink>> {
-    let mut links = Vec::new();
-    for probe in PROBES {
-        let Some((of, functions)) = probe.hook.library() else {
-            continue;
-        };
-        if of != library {
-            continue;
-        }
-        let program: &mut UProbe = super::load::program(ebpf, probe.name)?;
-        for Function { symbol, number } in functions {
-            let Some(offset) = content.functions.get(symbol) else {
-                continue;
-            };
-            let point = UProbeAttachPoint {
-                location: UProbeAttachLocation::AbsoluteOffset(*offset),
-                cookie: Some(*number),
-            };
-            let link = program.attach(point, file, UProbeScope::AllProcesses)?;
-            links.push(program.take_link(link)?);
-        }
-    }
-    Ok(links)
-}
-
 /// Which libraries of these processes can be probed, for people.
 pub(super) fn survey(pids: &[u32]) -> Vec<String> {
     let mut files: HashMap<FileId, String> = HashMap::new();
@@ -292,6 +340,9 @@ pub(super) fn survey(pids: &[u32]) -> Vec<String> {
                     .and_then(|file| symbols::content(&file))
                     .unwrap_or_default();
                 let path = file.path.display();
+                if let Some((symbol, error)) = content.unknown_end() {
+                    return format!("not {path} (where {symbol} returns: {error})");
+                }
                 match Library::ALL.iter().find(|library| content.has(**library)) {
                     Some(library) => format!("{path} ({})", library.name()),
                     None => match without_symbols(&file.path, &content) {
@@ -334,6 +385,33 @@ mod tests {
             assert_eq!(without_symbols(Path::new(path), &none), expected, "{path}");
             assert_eq!(without_symbols(Path::new(path), &imports), None);
         }
+    }
+
+    #[test]
+    fn a_file_is_looked_at_anew() {
+        let file = |text: &str| {
+            let path = std::env::temp_dir().join(format!("whyslow-stamp-{}", std::process::id()));
+            std::fs::write(&path, text).unwrap();
+            let stamp = Stamp::of(&path);
+            std::fs::remove_file(&path).unwrap();
+            stamp
+        };
+        let (stamp, other) = (file("one"), file("other"));
+        let mut looked = Looked {
+            stamp,
+            ..Looked::default()
+        };
+        assert!(!looked.is_void(stamp, u64::MAX / 2));
+        assert!(looked.is_void(other, 0), "another content");
+        assert!(!looked.is_void(None, u64::MAX / 2), "its process is gone");
+        looked.failed = 1;
+        assert!(!looked.is_void(stamp, RETRY_NS - 1));
+        assert!(looked.is_void(stamp, RETRY_NS));
+        looked.failed = 2;
+        assert!(!looked.is_void(stamp, RETRY_NS));
+        assert!(looked.is_void(stamp, 2 * RETRY_NS));
+        looked.failed = TRIES;
+        assert!(!looked.is_void(stamp, u64::MAX / 2), "it is given up");
     }
 
     #[test]

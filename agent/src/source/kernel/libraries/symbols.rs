@@ -1,12 +1,19 @@
-//! Which functions that can be probed lie in a file, and where.
+//! Which functions that can be probed lie in a file, and where they begin and return.
 
 use std::{collections::HashMap, fs::File};
 
 use anyhow::Context as _;
 use object::{
-    Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, ReadCache, ReadRef,
+    Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _,
+    ObjectSymbolTable as _, ReadCache, ReadRef, RelocationFlags, RelocationTarget, SegmentFlags,
+    SymbolKind, elf,
 };
-use whyslow_abi::{catalogue::PROBES, library::Library};
+use whyslow_abi::{
+    catalogue::{Hook, PROBES},
+    library::{EndState, Library},
+};
+
+use super::returns::{self, Callee, End, Text, Unknown};
 
 /// Longest table of symbols that is read beside the dynamic one, bytes.
 const TABLE_LIMIT: u64 = 8 << 20;
@@ -14,11 +21,34 @@ const TABLE_LIMIT: u64 = 8 << 20;
 /// What a file has of the libraries that can be probed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
-    /// Offset in the file of each function that is defined there.
-    pub(super) functions: HashMap<&'static str, u64>,
+    /// Those that are defined there, by symbol.
+    pub(super) functions: HashMap<&'static str, Place>,
     /// Libraries of which it uses functions that another file defines.
     pub(super) imports: Vec<Library>,
 }
+
+/// Where a function is in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Offset of its begin.
+    pub(super) offset: u64,
+    /// Its ends, by offset; empty where nobody asks.
+    pub(super) ends: Result<Vec<(u64, EndState)>, Unknown>,
+    address: u64,
+}
+
+/// Functions of other libraries that never return.
+const ABORTS: &[&str] = &[
+    "__stack_chk_fail",
+    "__assert_fail",
+    "__longjmp_chk",
+    "OPENSSL_die",
+    "_Unwind_Resume",
+    "_exit",
+    "abort",
+    "exit",
+    "longjmp",
+];
 
 /// The functions without which a library is not worth a probe.
 fn needed(library: Library) -> &'static [&'static str] {
@@ -34,6 +64,15 @@ impl Content {
         needed(library)
             .iter()
             .all(|symbol| self.functions.contains_key(symbol))
+    }
+}
+
+impl Content {
+    /// A function whose ends are wanted and not known.
+    pub(super) fn unknown_end(&self) -> Option<(&'static str, &Unknown)> {
+        self.functions
+            .iter()
+            .find_map(|(symbol, place)| Some((*symbol, place.ends.as_ref().err()?)))
     }
 }
 
@@ -62,6 +101,7 @@ pub(super) fn content(file: &File) -> anyhow::Result<Content> {
     if small && !Library::ALL.iter().any(|library| content.has(*library)) {
         note(&elf, elf.symbols(), &wanted, &mut content);
     }
+    note_ends(&elf, small, &mut content);
     Ok(content)
 }
 
@@ -81,9 +121,126 @@ fn note<'data, R: ReadRef<'data>>(
                 content.imports.push(*library);
             }
         } else if let Some(offset) = offset(elf, symbol.address()) {
-            content.functions.insert(name, offset);
+            let place = Place {
+                offset,
+                ends: Ok(Vec::new()),
+                address: symbol.address(),
+            };
+            content.functions.insert(name, place);
         }
     }
+}
+
+/// Finds the ends of the functions whose returns are probed. `small`: the whole table of symbols
+/// may be read.
+fn note_ends<'data, R: ReadRef<'data>>(
+    elf: &object::File<'data, R>,
+    small: bool,
+    content: &mut Content,
+) {
+    let probed = PROBES.iter().filter_map(|probe| match probe.hook {
+        Hook::Return(_, functions) => Some(functions),
+        _ => None,
+    });
+    let probed: Vec<&str> = probed.flatten().map(|of| of.symbol).collect();
+    let mut places: Vec<_> = content
+        .functions
+        .iter_mut()
+        .filter(|(name, _)| probed.contains(name))
+        .map(|(_, place)| place)
+        .collect();
+    if places.is_empty() {
+        return;
+    }
+    if elf.architecture() != Architecture::X86_64 {
+        for place in places {
+            place.ends = Err(Unknown::Processor);
+        }
+        return;
+    }
+    let read = |address, len| code(elf, address, len).unwrap_or_default();
+    let text = Text {
+        read: &read,
+        lengths: lengths(elf, small),
+        pointers: pointers(elf),
+        probes_calls: !has_shadow_stacks(),
+    };
+    for place in &mut places {
+        place.ends = returns::ends(&text, place.address).and_then(|ends| {
+            let offsets = ends.into_iter().map(|End { address, state }| {
+                let offset = offset(elf, address).ok_or(Unknown::Instruction(address))?;
+                Ok((offset, state))
+            });
+            offsets.collect()
+        });
+    }
+}
+
+/// Whether processes may have shadow stacks, or it is not known. Kernels since 6.6 give them; not all of those put the
+/// return address there when they emulate a probed call (`branch_emulate_op`, `arch/x86/kernel/uprobes.c`), and its
+/// return would end the process.
+fn has_shadow_stacks() -> bool {
+    std::fs::read_to_string("/proc/cpuinfo").map_or(true, |text| text.contains("user_shstk"))
+}
+
+/// At most `len` bytes of code from an address on.
+fn code<'data, R: ReadRef<'data>>(
+    elf: &object::File<'data, R>,
+    address: u64,
+    len: u64,
+) -> Option<&'data [u8]> {
+    let segment = elf.segments().find(|segment| {
+        let executable = matches!(segment.flags(),
+            SegmentFlags::Elf { p_flags } if p_flags & elf::PF_X != 0);
+        executable && (segment.address()..segment.address() + segment.size()).contains(&address)
+    })?;
+    let within = address - segment.address();
+    let left = segment.file_range().1.checked_sub(within)?;
+    segment.data_range(address, len.min(left)).ok().flatten()
+}
+
+/// Length of each function that has a symbol.
+fn lengths<'data, R: ReadRef<'data>>(
+    elf: &object::File<'data, R>,
+    small: bool,
+) -> HashMap<u64, u64> {
+    let whole = small.then(|| elf.symbols()).into_iter().flatten();
+    elf.dynamic_symbols()
+        .chain(whole)
+        .filter(|symbol| symbol.kind() == SymbolKind::Text && !symbol.is_undefined())
+        .map(|symbol| (symbol.address(), symbol.size()))
+        .collect()
+}
+
+/// Whom the pointers lead to that the dynamic linker fills with addresses of functions.
+fn pointers<'data, R: ReadRef<'data>>(elf: &object::File<'data, R>) -> HashMap<u64, Callee> {
+    let (Some(relocations), Some(table)) = (elf.dynamic_relocations(), elf.dynamic_symbol_table())
+    else {
+        return HashMap::new();
+    };
+    let callee = |target| {
+        let RelocationTarget::Symbol(index) = target else {
+            return None;
+        };
+        let symbol = table.symbol_by_index(index).ok()?;
+        Some(match symbol.is_undefined() {
+            false => Callee::Here(symbol.address()),
+            true if ABORTS.contains(&symbol.name().ok()?) => Callee::Abort,
+            true => Callee::Elsewhere,
+        })
+    };
+    relocations
+        .filter(|(_, relocation)| {
+            matches!(
+                relocation.flags(),
+                RelocationFlags::Elf {
+                    r_type: elf::R_X86_64_JUMP_SLOT | elf::R_X86_64_GLOB_DAT,
+                    ..
+                }
+            )
+        })
+        .filter_map(|(place, relocation)| Some((place, callee(relocation.target())?)))
+        .collect()
 }
 
 /// Where in the file an address lies.
@@ -97,7 +254,17 @@ fn offset<'data, R: ReadRef<'data>>(elf: &object::File<'data, R>, address: u64) 
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
+
+    /// Whether the ends of a function are wanted.
+    fn has_ends(symbol: &str) -> bool {
+        PROBES.iter().any(|probe| {
+            matches!(probe.hook, Hook::Return(_, functions)
+                if functions.iter().any(|of| of.symbol == symbol))
+        })
+    }
 
     #[test]
     fn libraries_of_this_host_are_read() {
@@ -111,6 +278,18 @@ mod tests {
             };
             let content = content(&file).unwrap();
             assert!(content.has(library), "{path}: {content:?}");
+            for (symbol, place) in &content.functions {
+                let ends = place.ends.as_ref().unwrap();
+                assert_eq!(ends.is_empty(), !has_ends(symbol), "{symbol} in {path}");
+                for (offset, state) in ends {
+                    let mut first = [0; 2];
+                    file.read_exact_at(&mut first, *offset).unwrap();
+                    let returns = matches!(first, [0xc3 | 0xc2, _] | [0xf2 | 0xf3, 0xc3]);
+                    let emulated = matches!(first, [0xe8 | 0x70..=0x7f, _] | [0x0f, 0x80..=0x8f]);
+                    assert!(returns || emulated, "{symbol}: {first:x?}");
+                    assert!(emulated || *state == EndState::AT_RETURN, "{symbol}");
+                }
+            }
             let other = Library::ALL.iter().find(|other| **other != library);
             assert!(!content.has(*other.unwrap()));
         }
