@@ -296,7 +296,13 @@ fn transferred(
     }
     let ended = reads && ends_connection(kind, registers, result);
     if walked.kind == DescriptorKind::Upstream && (result > 0 || ended) {
-        with_server(slot, &walked, kind, registers, if ended { 0 } else { result });
+        with_server(
+            slot,
+            &walked,
+            kind,
+            registers,
+            if ended { 0 } else { result },
+        );
     } else if walked.kind == DescriptorKind::Accepted {
         with_client(task, slot, &walked, kind, registers, result);
     }
