@@ -41,85 +41,53 @@ pub(crate) fn check_invariants(name: &str, run: &Run) {
     assert_eq!(run.engine.stats().in_flight as usize, open, "{name}");
 }
 
-macro_rules! same {
-    ($name:expr, $index:expr, $field:literal, $expected:expr, $got:expr) => {
-        if let Some(expected) = &$expected {
-            assert_eq!(*expected, $got, "{}: request {}: {}", $name, $index, $field);
-        }
-    };
-}
-
 pub(crate) fn in_ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
 pub(crate) fn check_finished(name: &str, index: usize, want: &Finished, got: &RequestFinished) {
+    macro_rules! same {
+        ($field:ident, $got:expr) => {
+            if let Some(expected) = &want.$field {
+                let field = stringify!($field);
+                assert_eq!(*expected, $got, "{name}: request {index}: {field}");
+            }
+        };
+    }
     let started = &got.started;
-    same!(name, index, "method", want.method, started.method);
-    same!(name, index, "target", want.target, started.target);
-    same!(name, index, "route", want.route, started.route);
-    same!(name, index, "host", want.host, started.host);
-    same!(name, index, "pid", want.pid, started.pid);
-    same!(name, index, "tid", want.tid, started.tid);
-    same!(name, index, "begin", want.begin_ms, in_ms(started.start_ns));
-    same!(name, index, "status", want.status, got.status);
-    same!(name, index, "end", want.end, got.end_reason.name());
-    same!(name, index, "wall", want.wall_ms, in_ms(got.wall_ns));
-    same!(name, index, "binding", want.binding, got.binding.name());
-    same!(name, index, "bytes_in", want.bytes_in, got.bytes_in);
-    same!(name, index, "bytes_out", want.bytes_out, got.bytes_out);
-    same!(
-        name,
-        index,
-        "head_read",
-        want.head_read_ms,
-        in_ms(got.head_read_ns)
-    );
-    same!(
-        name,
-        index,
-        "first_byte",
-        want.first_byte_ms,
-        in_ms(got.first_byte_ns)
-    );
-    same!(name, index, "send", want.send_ms, in_ms(got.send_ns));
-    same!(
-        name,
-        index,
-        "queue",
-        want.socket_queue_ms,
-        in_ms(got.socket_queue_ns)
-    );
-    same!(
-        name,
-        index,
-        "traceparent",
-        want.traceparent,
-        got.traceparent
-    );
-    same!(
-        name,
-        index,
-        "x_request_id",
-        want.x_request_id,
-        got.x_request_id
-    );
-    same!(name, index, "loss", want.loss, got.loss);
+    same!(method, started.method);
+    same!(target, started.target);
+    same!(route, started.route);
+    same!(host, started.host);
+    same!(pid, started.pid);
+    same!(tid, started.tid);
+    same!(begin_ms, in_ms(started.start_ns));
+    same!(status, got.status);
+    same!(end, got.end_reason.name());
+    same!(wall_ms, in_ms(got.wall_ns));
+    same!(binding, got.binding.name());
+    same!(bytes_in, got.bytes_in);
+    same!(bytes_out, got.bytes_out);
+    same!(head_read_ms, in_ms(got.head_read_ns));
+    same!(first_byte_ms, in_ms(got.first_byte_ns));
+    same!(send_ms, in_ms(got.send_ns));
+    same!(socket_queue_ms, in_ms(got.socket_queue_ns));
+    same!(traceparent, got.traceparent);
+    same!(x_request_id, got.x_request_id);
+    same!(loss, got.loss);
     let ledger: BTreeMap<String, f64> = got
         .ledger
         .iter()
         .map(|entry| (entry.account.name().to_owned(), in_ms(entry.ns)))
         .collect();
-    same!(name, index, "ledger", want.ledger, ledger);
+    same!(ledger, ledger);
     let operations: Vec<Operation> = got.operations.iter().map(operation).collect();
-    same!(name, index, "operations", want.operations, operations);
+    same!(operations, operations);
     let path = got.waits.first().map(|wait| match &wait.target {
         Target::File { path, .. } => path.clone(),
         other => format!("{other:?}"),
     });
-    if want.wait_path.is_some() {
-        assert_eq!(want.wait_path, path, "{name}: request {index}: wait_path");
-    }
+    same!(wait_path, path.unwrap_or_default());
 }
 
 fn operation(got: &whyslow_engine::output::Operation) -> Operation {
