@@ -164,21 +164,22 @@ fn check(case: &Case, truth: &Truth, watch: &Watch, class: &str) -> Result<Vec<S
         ));
     }
     for (account, pairs) in pairs {
-        let truth_ms =
-            median(&pairs.iter().map(|p| p.1).collect::<Vec<_>>()).context("no pairs")?;
-        let difference =
-            median(&pairs.iter().map(|p| p.0 - p.1).collect::<Vec<_>>()).context("no pairs")?;
-        let bound = (truth_ms * 0.02).max(1.0);
-        let line = format!(
-            "{class:8} {:22} {account:16} truth {truth_ms:8.2} ms  ledger {difference:+7.2} ms  bound {bound:.2}",
-            case.name
-        );
-        say(&line);
-        if difference.abs() > bound {
-            wrong.push(format!("{line}; last ledger {last}"));
-        }
+        let what = format!("{class:8} {:22} {account:16}", case.name);
+        wrong.extend(compare(&what, &pairs, &last)?);
     }
     Ok(wrong)
+}
+
+/// Compares an account's (ledger, truth) of all requests, ms. Gives what is wrong.
+fn compare(what: &str, pairs: &[(f64, f64)], last: &str) -> Result<Option<String>> {
+    let truth = median(&pairs.iter().map(|p| p.1).collect::<Vec<_>>()).context("no pairs")?;
+    let difference =
+        median(&pairs.iter().map(|p| p.0 - p.1).collect::<Vec<_>>()).context("no pairs")?;
+    let bound = (truth * 0.02).max(1.0);
+    let line =
+        format!("{what} truth {truth:8.2} ms  ledger {difference:+7.2} ms  bound {bound:.2}");
+    say(&line);
+    Ok((difference.abs() > bound).then(|| format!("{line}; last ledger {last}")))
 }
 
 /// Tries of a case that the hypervisor disturbs.

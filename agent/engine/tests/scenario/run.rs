@@ -35,6 +35,18 @@ pub(crate) fn ms(ms: f64) -> u64 {
     (ms * 1e6).round() as u64
 }
 
+/// What is said to a server, or by one.
+fn exchange<'a>(step: &'a Step, bytes: &'a [u8]) -> Exchange<'a> {
+    Exchange {
+        server: step.server,
+        written: step.action == "ask",
+        front: bytes,
+        more: step.more,
+        tail: step.tail.as_bytes(),
+        spent: step.last,
+    }
+}
+
 impl Run {
     pub(crate) fn new(scenario: &Scenario, redact: bool) -> Self {
         let mut settings = Settings {
@@ -76,17 +88,7 @@ impl Run {
         match step.action.as_str() {
             "read" => kernel.read(tid, now, id, fd, bytes, total),
             "write" => kernel.write(tid, now, id, bytes, total),
-            "ask" | "answer" => {
-                let exchange = Exchange {
-                    server: step.server,
-                    written: step.action == "ask",
-                    front: bytes,
-                    more: step.more,
-                    tail: step.tail.as_bytes(),
-                    spent: step.last,
-                };
-                kernel.exchange(tid, now, &exchange);
-            }
+            "ask" | "answer" => kernel.exchange(tid, now, &exchange(step, bytes)),
             "file_wait" => kernel.file_wait(tid, now - ms(20.0), ms(20.0), 4711, &step.data),
             "client_closed" => kernel.client_gone(id, false),
             "client_reset" => kernel.client_gone(id, true),
