@@ -5,7 +5,6 @@
 //! that one thread served add up to its wall time to the nanosecond.
 #![expect(
     clippy::panic,
-    clippy::too_many_lines,
     reason = "test code outside of a #[test] function; one line per field that can be expected"
 )]
 

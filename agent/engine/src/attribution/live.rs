@@ -42,17 +42,17 @@ pub(crate) fn now(sample: &Sample) -> Now {
     }
 }
 
-/// The ledger since `begin`, up to `now_ns`. Empty when the slot is not that thread's.
+/// The ledger since `begin`, up to `now_ns`, with what the thread does `now`. Empty when the slot is not that
+/// thread's.
 pub(crate) fn ledger(
     sample: &Sample,
-    begin: &Totals,
-    begin_ns: u64,
+    now: &Now,
+    (begin, begin_ns): (&Totals, u64),
     now_ns: u64,
 ) -> Vec<LedgerEntry> {
     let Some(mut delta) = sample.totals.since(begin) else {
         return Vec::new();
     };
-    let now = now(sample);
     if let Some(account) = now.account {
         // Time before the begin is not the request's.
         let since = sample.since_ns.max(begin_ns);
@@ -91,7 +91,8 @@ mod tests {
     fn running_time_goes_to_cpu() {
         let mut begin = Totals::ZERO;
         begin.ns[Account::Cpu as usize] = 10;
-        let ledger = ledger(&sample(ThreadState::Running), &begin, 100, 200);
+        let it = sample(ThreadState::Running);
+        let ledger = ledger(&it, &now(&it), (&begin, 100), 200);
         assert_eq!(ledger.len(), 1);
         assert_eq!((ledger[0].account, ledger[0].ns), (Account::Cpu, 20 + 60));
     }
@@ -104,7 +105,7 @@ mod tests {
             account: Account::NetUpstream as u8,
             target: Target::Peer("1.2.3.4:5".to_owned()),
         });
-        let ledger = ledger(&it, &Totals::ZERO, 100, 200);
+        let ledger = ledger(&it, &now(&it), (&Totals::ZERO, 100), 200);
         assert_eq!(
             (ledger[0].account, ledger[0].ns),
             (Account::NetUpstream, 67)
@@ -118,7 +119,8 @@ mod tests {
     fn figures_of_another_thread_give_nothing() {
         let mut begin = Totals::ZERO;
         begin.ns[Account::Cpu as usize] = 1_000;
-        assert!(ledger(&sample(ThreadState::Running), &begin, 100, 200).is_empty());
+        let it = sample(ThreadState::Running);
+        assert!(ledger(&it, &now(&it), (&begin, 100), 200).is_empty());
         assert_eq!(now(&sample(ThreadState::Ended)), Now::default());
     }
 }

@@ -2,14 +2,19 @@
 
 use super::{Engine, RoutesView, ShapesView};
 use crate::{
-    attribution::{live, waits},
+    attribution::{
+        live::{self, Now},
+        waits,
+    },
     output::{Binding, InFlight, OpenOperation, RequestStarted, Worker},
+    protocol::body::BodyTracker,
     timeline::{
         request::{Head, OpenRequest},
-        threads::Thread,
+        threads::{Sample, Thread},
     },
 };
 use std::sync::Arc;
+use whyslow_abi::account::Account;
 
 impl Engine {
     /// Requests in flight, oldest first. `now_ns`: monotonic.
@@ -45,19 +50,22 @@ impl Engine {
         } else {
             Binding::Thread
         };
-        let now = sample.map(live::now).unwrap_or_default();
-        let ledger = match (binding, sample, &request.begin_totals) {
-            (Binding::Thread, Some(sample), Some(begin)) => {
-                live::ledger(sample, begin, request.begin_ns, now_ns)
-            }
-            _ => Vec::new(),
-        };
         let (operations, shapes_left_out) = match binding {
             Binding::Thread => request.operations.so_far(self.settings.repeated, SHAPES),
             _ => (Vec::new(), 0),
         };
         let open_operations = match binding {
             Binding::Thread => self.open_operations(request, id, now_ns),
+            _ => Vec::new(),
+        };
+        let now = match (binding, sample) {
+            (Binding::Thread, Some(sample)) => now(request, sample, &open_operations),
+            _ => Now::default(),
+        };
+        let ledger = match (sample, &request.begin_totals) {
+            (Some(sample), Some(begin)) if binding == Binding::Thread => {
+                live::ledger(sample, &now, (begin, request.begin_ns), now_ns)
+            }
             _ => Vec::new(),
         };
         InFlight {
@@ -190,6 +198,22 @@ impl Engine {
 
 /// Shapes told with a request in flight; there may be thousands of those.
 const SHAPES: usize = 8;
+
+/// What the thread does for a request. One that waits for clients does so for others, when it has read all of this
+/// one: an event loop, which waits for a server if one is asked.
+fn now(request: &OpenRequest, sample: &Sample, asked: &[OpenOperation]) -> Now {
+    let now = live::now(sample);
+    let read = matches!(request.head, Head::Done)
+        && request.body.as_ref().is_some_and(BodyTracker::is_empty);
+    match now.account {
+        Some(Account::NetClientRead) if read => Now {
+            account: (!asked.is_empty()).then_some(Account::NetUpstream),
+            since_ns: now.since_ns,
+            ..Now::default()
+        },
+        _ => now,
+    }
+}
 
 /// How far a request is, for people.
 fn phase(request: &OpenRequest) -> &'static str {

@@ -91,6 +91,11 @@ impl BodyTracker {
         }
     }
 
+    /// The request ends with its head.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end() == Some(self.head_len)
+    }
+
     /// Length of the head.
     pub(crate) fn head_len(&self) -> u64 {
         self.head_len

@@ -34,10 +34,13 @@ fn middle(bucket: u16) -> u64 {
 pub(crate) struct Histogram {
     /// Bucket and count, by bucket.
     counts: Vec<(u16, u32)>,
+    /// The shortest and the longest, ns.
+    range: Option<(u64, u64)>,
 }
 
 impl Histogram {
     pub(crate) fn add(&mut self, ns: u64) {
+        self.widen((ns, ns));
         let bucket = bucket(ns);
         match self.counts.binary_search_by_key(&bucket, |(b, _)| *b) {
             Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(1),
@@ -45,7 +48,15 @@ impl Histogram {
         }
     }
 
+    fn widen(&mut self, (least, most): (u64, u64)) {
+        let range = self.range.get_or_insert((least, most));
+        *range = (range.0.min(least), range.1.max(most));
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
+        if let Some(range) = other.range {
+            self.widen(range);
+        }
         for (bucket, count) in &other.counts {
             match self.counts.binary_search_by_key(bucket, |(b, _)| *b) {
                 Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(*count),
@@ -59,18 +70,21 @@ impl Histogram {
         self.counts.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 
-    /// Value below which `share` (0 to 1) of the durations lie; 0 when there are none.
+    /// Value below which `share` (0 to 1) of the durations lie, never outside of them; 0 when there are none.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
+        let Some((least, most)) = self.range else {
+            return 0;
+        };
         let total = self.total();
         let rank = ((total as f64 * share).ceil() as u64).clamp(1, total.max(1));
         let mut sum = 0;
         for (bucket, count) in &self.counts {
             sum += u64::from(*count);
             if sum >= rank {
-                return middle(*bucket);
+                return middle(*bucket).clamp(least, most);
             }
         }
-        0
+        most
     }
 
     #[cfg(test)]
@@ -124,6 +138,10 @@ mod tests {
             let ms = histogram.quantile(share) as f64 / 1e6;
             assert!((ms / expected - 1.0).abs() < 0.03, "{share}: {ms}");
         }
+        let mut alike = Histogram::default();
+        (0..50).for_each(|n| alike.add(300_100_000 + n));
+        assert_eq!(alike.quantile(0.0), 300_100_000);
+        assert!(alike.quantile(0.5) >= 300_100_000 && alike.quantile(1.0) <= 300_100_049);
         let mut twice = histogram.clone();
         twice.merge(&histogram);
         assert_eq!(twice.quantile(0.5), histogram.quantile(0.5));
