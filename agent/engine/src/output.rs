@@ -191,11 +191,19 @@ pub struct Operation {
     pub rows: u64,
     pub rows_estimated: bool,
     pub answers_sampled: bool,
+    pub round_trips: u64,
     pub bytes: u64,
     pub errors: u64,
     pub last_error: String,
     pub repeated: bool,
     pub sampled: bool,
+}
+
+impl Operation {
+    /// Repeated, and most of them took a round trip each.
+    pub(crate) fn is_one_by_one(&self) -> bool {
+        self.repeated && self.round_trips >= self.count / 2
+    }
 }
 
 impl Default for Operation {
@@ -211,6 +219,7 @@ impl Default for Operation {
             rows: 0,
             rows_estimated: false,
             answers_sampled: false,
+            round_trips: 0,
             bytes: 0,
             errors: 0,
             last_error: String::new(),
@@ -465,6 +474,7 @@ pub struct Shape {
     pub max_ns: u64,
     pub time_share: f64,
     pub sampled: bool,
+    pub answers_sampled: bool,
     /// Most time first, the overflow entry last.
     pub routes: Vec<ShapeRoute>,
 }

@@ -134,6 +134,7 @@ fn operation(operation: &Operation) -> v1::Operation {
         rows: operation.rows,
         rows_estimated: operation.rows_estimated,
         answers_sampled: operation.answers_sampled,
+        round_trips: operation.round_trips,
         bytes: operation.bytes,
         errors: operation.errors,
         last_error: operation.last_error.clone(),
@@ -239,6 +240,7 @@ pub fn shape(shape: &Shape) -> v1::Shape {
         max_ns: shape.max_ns,
         time_share: shape.time_share,
         sampled: shape.sampled,
+        answers_sampled: shape.answers_sampled,
         routes: shape.routes.iter().map(shape_route).collect(),
     }
 }

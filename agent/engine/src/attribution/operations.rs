@@ -22,6 +22,8 @@ pub(crate) struct Done<'a> {
     pub(crate) rows_estimated: bool,
     /// Not all of its answer was seen.
     pub(crate) answer_unseen: bool,
+    /// Nothing else was open on its connection when it was asked.
+    pub(crate) waited_for: bool,
     pub(crate) bytes: u64,
     pub(crate) error: Option<&'a str>,
     /// What was asked could not be read.
@@ -49,6 +51,7 @@ impl Counted {
         operation.sampled |= done.opaque;
         operation.rows_estimated |= done.rows_estimated;
         operation.answers_sampled |= done.answer_unseen;
+        operation.round_trips += u64::from(done.waited_for);
         operation.total_ns = operation.total_ns.saturating_add(done.ns);
         operation.slowest_ns = operation.slowest_ns.max(done.ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(done.first_byte_ns);
@@ -76,6 +79,7 @@ impl Counted {
         operation.sampled |= more.sampled;
         operation.rows_estimated |= more.rows_estimated;
         operation.answers_sampled |= more.answers_sampled;
+        operation.round_trips += more.round_trips;
         operation.total_ns = operation.total_ns.saturating_add(more.total_ns);
         operation.slowest_ns = operation.slowest_ns.max(more.slowest_ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(more.first_byte_ns);
@@ -246,9 +250,11 @@ impl Book {
     }
 }
 
-/// Of statements that are not known it is not known either whether they are the same.
+/// Of what is not known, or not told, it is not known either whether it is the same.
 fn is_repeated(operation: &Operation, repeated: u64) -> bool {
-    operation.count >= repeated && !operation.shape.starts_with("unknown (")
+    operation.count >= repeated
+        && operation.shape != OTHER
+        && !operation.shape.starts_with("unknown (")
 }
 
 fn by_time(a: &Operation, b: &Operation) -> std::cmp::Ordering {
@@ -273,6 +279,7 @@ mod tests {
             opaque: false,
             rows_estimated: false,
             answer_unseen: false,
+            waited_for: true,
         });
     }
 
@@ -337,7 +344,7 @@ mod tests {
         assert!(
             others
                 .iter()
-                .all(|e| e.operation.peer.is_empty() && e.operation.repeated)
+                .all(|e| e.operation.peer.is_empty() && !e.operation.repeated)
         );
     }
 
@@ -397,6 +404,7 @@ mod tests {
                 opaque: false,
                 rows_estimated: false,
                 answer_unseen: false,
+                waited_for: true,
                 bytes: 0,
             });
         };

@@ -231,6 +231,7 @@ impl Engine {
             rows: answer.rows,
             rows_estimated: operation.rows_estimated,
             answer_unseen: operation.answer_unseen,
+            waited_for: operation.waited_for,
             bytes: operation.bytes,
             error: answer.error.as_deref(),
             opaque: protocol.is_opaque(),
@@ -279,7 +280,8 @@ impl Engine {
                     error: given_up.or(open.error.as_deref()),
                     opaque: protocol.is_opaque(),
                     rows_estimated: false,
-                    answer_unseen: false,
+                    answer_unseen: given_up.is_none() && open.read_ns == 0,
+                    waited_for: open.waited_for,
                 });
             }
         }

@@ -61,6 +61,7 @@ impl Engine {
                     opaque: false,
                     rows_estimated: false,
                     answer_unseen: false,
+                    waited_for: true,
                 });
             }
             (raw.connection, request.serial)
@@ -165,5 +166,6 @@ fn count(request: &mut OpenRequest, execution: &OpenExecution, result: i32) {
         opaque: false,
         rows_estimated: false,
         answer_unseen: false,
+        waited_for: true,
     });
 }

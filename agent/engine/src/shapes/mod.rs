@@ -41,6 +41,7 @@ struct Figures {
     total_ns: u64,
     max_ns: u64,
     sampled: bool,
+    answers_sampled: bool,
     times: Histogram,
     askers: Askers,
 }
@@ -54,6 +55,7 @@ impl window::Figures for Figures {
         self.total_ns = self.total_ns.saturating_add(other.total_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
         self.sampled |= other.sampled;
+        self.answers_sampled |= other.answers_sampled;
         self.times.merge(&other.times);
         self.askers.merge(&other.askers);
     }
@@ -122,8 +124,9 @@ impl Shapes {
                 entry.peer = None;
             }
             let again = entry.last.0 == request;
-            let repeats = operation.repeated && !(again && entry.last.1);
-            entry.last = (request, operation.repeated || (again && entry.last.1));
+            let one_by_one = operation.is_one_by_one();
+            let repeats = one_by_one && !(again && entry.last.1);
+            entry.last = (request, one_by_one || (again && entry.last.1));
             let figures = entry.window.at(time_ns);
             figures.count += operation.count;
             figures.errors += operation.errors;
@@ -132,6 +135,7 @@ impl Shapes {
             figures.total_ns = figures.total_ns.saturating_add(operation.total_ns);
             figures.max_ns = figures.max_ns.max(operation.slowest_ns);
             figures.sampled |= operation.sampled;
+            figures.answers_sampled |= operation.answers_sampled;
             counted.add_times_to(&mut figures.times);
             let sums = Sums {
                 requests: u64::from(!again),
@@ -238,6 +242,7 @@ fn shape(entry: &Entry, figures: &Figures, covered_s: f64, all_ns: u64) -> Shape
             figures.total_ns as f64 / all_ns as f64
         },
         sampled: figures.sampled,
+        answers_sampled: figures.answers_sampled,
         routes: figures.askers.by_time(),
     }
 }

@@ -26,6 +26,7 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             opaque: false,
             rows_estimated: false,
             answer_unseen: false,
+            waited_for: true,
         });
     }
     all.into_entries(10, 0)

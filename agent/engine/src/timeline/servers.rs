@@ -44,6 +44,8 @@ pub(crate) struct OpenOperation {
     pub(crate) rows_estimated: bool,
     /// It was answered with others, in part unseen.
     pub(crate) answer_unseen: bool,
+    /// Nothing else was open when it was asked.
+    pub(crate) waited_for: bool,
 }
 
 /// Bytes that a transfer moved, until they are somebody's.
@@ -340,6 +342,8 @@ impl Server {
     fn asked(&mut self, shape: &str, owner: Option<Owner>, now_ns: u64, bytes: u64) {
         let same = self.open.back().filter(|last| *last.shape == *shape);
         let shape = same.map_or_else(|| shape.into(), |last| Arc::clone(&last.shape));
+        let protocol = self.speech.protocol();
+        let side_by_side = protocol.is_some_and(|it| it.side_by_side().is_some());
         self.open.push_back(OpenOperation {
             owner,
             shape,
@@ -350,6 +354,7 @@ impl Server {
             bytes,
             rows_estimated: false,
             answer_unseen: false,
+            waited_for: side_by_side || self.open.is_empty(),
         });
     }
 
