@@ -79,8 +79,11 @@ impl Engine {
             self.answered(id, answer);
         }
         // What was not shipped before the request's first use of the connection was not its own.
-        if outcome.missed || data.spent() || data.gap() && used {
+        if outcome.missed || data.gap() && used {
             self.mark_sampled(owner, now_ns);
+        }
+        if data.spent() {
+            self.note_spent(owner, now_ns);
         }
         if self.servers.is_full() {
             self.give_up_open(id, now_ns);
@@ -114,7 +117,7 @@ impl Engine {
             self.end_open(id, |server| server.lost(now_ns));
         }
         if data.spent() {
-            self.mark_sampled(owner, now_ns);
+            self.note_spent(owner, now_ns);
         }
     }
 
@@ -188,6 +191,16 @@ impl Engine {
         }
     }
 
+    /// No more is shipped for the request.
+    fn note_spent(&mut self, owner: Option<Owner>, now_ns: u64) {
+        self.mark_sampled(owner, now_ns);
+        if let Some((connection, _)) = owner
+            && let Some(request) = self.connections.request_mut(connection)
+        {
+            request.spent_ns = now_ns;
+        }
+    }
+
     /// The request uses the connection; returns whether it did before.
     fn note_use(&mut self, (connection, _): Owner, id: u64) -> bool {
         let Some(request) = self.connections.request_mut(connection) else {
@@ -257,6 +270,11 @@ impl Engine {
             };
             // One after the other: the first has all the time, as with those that are answered.
             let mut from_ns = server.answered_ns();
+            // What is not shipped is not seen to end.
+            let seen_ns = match request.spent_ns {
+                0 => end_ns,
+                spent_ns => spent_ns.min(end_ns),
+            };
             for open in server.open_of(owner) {
                 let given_up = protocol.side_by_side();
                 let (begin_ns, end_ns) = if given_up.is_some() {
@@ -265,7 +283,7 @@ impl Engine {
                     let next_ns = firsts.get(next).copied().unwrap_or(end_ns);
                     (open.asked_ns, next_ns.min(end_ns))
                 } else {
-                    (open.asked_ns.max(from_ns), open.end_ns(end_ns))
+                    (open.asked_ns.max(from_ns), server.over_ns(open, seen_ns))
                 };
                 from_ns = from_ns.max(end_ns);
                 request.operations.add(&Done {

@@ -85,6 +85,10 @@ impl Engine {
 
     /// What the request on connection `id` waits for servers to answer, oldest first.
     fn open_operations(&self, request: &OpenRequest, id: u64, now_ns: u64) -> Vec<OpenOperation> {
+        if request.spent_ns != 0 {
+            // What was answered since is not known.
+            return Vec::new();
+        }
         let owner = (id, request.serial);
         let servers = request.servers.iter();
         let servers = servers.filter_map(|server| self.servers.get(*server));

@@ -165,6 +165,11 @@ pub(crate) trait ClientProtocol: Sync + Debug {
         false
     }
 
+    /// The first and last bytes of an answer tell its rows, and whether it failed.
+    fn tells_at_ends(&self) -> bool {
+        true
+    }
+
     /// Operations are asked side by side, and answered in any order; one that is not answered was given
     /// up when its request turned to another server, which is an error by this name.
     fn side_by_side(&self) -> Option<&'static str> {

@@ -110,6 +110,8 @@ pub(crate) struct OpenRequest {
     /// Connections to servers that it used.
     pub(crate) servers: Vec<u64>,
     pub(crate) executions: Vec<OpenExecution>,
+    /// From when on nothing of what it asks servers was shipped; 0: all was.
+    pub(crate) spent_ns: u64,
     /// Count of "ring full" reports at the begin.
     pub(crate) ring_full_epoch: u64,
 }
@@ -158,6 +160,7 @@ impl OpenRequest {
             operations: Operations::default(),
             servers: Vec::new(),
             executions: Vec::new(),
+            spent_ns: 0,
             ring_full_epoch: 0,
         }
     }

@@ -106,6 +106,10 @@ pub(crate) struct Server {
     open: VecDeque<OpenOperation>,
     /// When the last answer was complete.
     answered_ns: u64,
+    /// When answers were last read in part; 0: never.
+    unseen_ns: u64,
+    /// Bytes written that are the front of an operation.
+    begun: u64,
     first_ns: u64,
     /// That it is encrypted was noticed.
     noticed: bool,
@@ -142,6 +146,15 @@ impl Server {
     /// When the last answer was complete.
     pub(crate) fn answered_ns(&self) -> u64 {
         self.answered_ns
+    }
+
+    /// When an operation of the request that was not answered was over, at the latest; `end_ns`: when the request was.
+    pub(crate) fn over_ns(&self, open: &OpenOperation, end_ns: u64) -> u64 {
+        if open.read_ns == 0 && open.asked_ns < self.unseen_ns {
+            // Its answer was among those that were read in part.
+            return self.unseen_ns.min(end_ns);
+        }
+        open.end_ns(end_ns)
     }
 
     /// Requests with open operations, each once in a row, and when those were asked.
@@ -325,11 +338,15 @@ impl Server {
                         operation.rows_estimated = true;
                     }
                 }
-                Finding::ReadInPart => unseen = self.open.len() > 1,
+                Finding::ReadInPart => {
+                    let told = self.protocol().is_none_or(ClientProtocol::tells_at_ends);
+                    unseen = self.open.len() > 1 || !told;
+                }
                 Finding::Encrypted => {}
             }
         }
         if unseen {
+            self.unseen_ns = now_ns;
             let answered = outcome.answers.iter_mut().map(|it| &mut it.operation);
             // The answer to the next one may have begun there.
             for operation in answered.chain(self.open.front_mut()) {
@@ -351,7 +368,7 @@ impl Server {
             first_byte_ns: 0,
             read_ns: 0,
             error: None,
-            bytes,
+            bytes: bytes.saturating_add(std::mem::take(&mut self.begun)),
             rows_estimated: false,
             answer_unseen: false,
             waited_for: side_by_side || self.open.is_empty(),
@@ -361,6 +378,10 @@ impl Server {
     /// What began and ended no operation is a part of one that goes on.
     fn count_part(&mut self, moved: Moved) {
         let part = match moved {
+            Moved::Written(bytes) if self.open.is_empty() => {
+                self.begun = self.begun.saturating_add(bytes);
+                return;
+            }
             Moved::Written(bytes) => self.open.back_mut().map(|last| (last, bytes)),
             Moved::Read(bytes) => self.open.front_mut().map(|first| (first, bytes)),
         };
@@ -501,6 +522,8 @@ impl Servers {
             options,
             open: VecDeque::new(),
             answered_ns: 0,
+            unseen_ns: 0,
+            begun: 0,
             first_ns: now_ns,
             noticed: false,
         });

@@ -9,17 +9,28 @@ use crate::protocol::{
 
 /// Writes that are looked at until a connection is given up as unknown.
 const TRIES: u8 = 4;
+/// Bytes of a beginning that is too short to tell what it is.
+const BEGUN_LIMIT: usize = 512;
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) enum Speech {
-    /// Not known yet, after so many writes.
-    Unknown(u8),
+    /// Not known yet.
+    Unknown(Unknown),
     Known(&'static dyn ClientProtocol, Box<dyn Session>),
     /// Known from a recording, with what was found.
     Told(&'static dyn ClientProtocol),
     /// Nothing that is understood.
     Ignored,
+}
+
+/// What was written on a connection that is not known yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unknown {
+    /// Writes that began nothing that is known.
+    tries: u8,
+    /// What was written since, too little to tell.
+    begun: Vec<u8>,
 }
 
 /// What a transfer meant for the connection itself.
@@ -34,7 +45,7 @@ pub(crate) struct Heard {
 impl Speech {
     /// One that was not heard yet.
     pub(crate) fn new() -> Self {
-        Self::Unknown(0)
+        Self::Unknown(Unknown::default())
     }
 
     /// What is spoken.
@@ -53,8 +64,16 @@ impl Speech {
         found: &mut Vec<Finding>,
     ) -> Heard {
         let mut heard = Heard::default();
-        if let Self::Unknown(tries) = self {
-            *self = recognise(chunk.front, *tries, options);
+        let mut chunk = chunk;
+        let mut joined = Vec::new();
+        if let Self::Unknown(unknown) = self {
+            joined.append(&mut unknown.begun);
+            if !joined.is_empty() {
+                chunk.len += joined.len() as u64;
+                joined.extend_from_slice(chunk.front);
+                chunk.front = &joined;
+            }
+            *self = recognise(chunk, unknown.tries, options);
             heard.given_up = matches!(self, Self::Ignored);
         }
         if let Self::Known(_, session) = self {
@@ -71,6 +90,10 @@ impl Speech {
 
     /// The client read.
     pub(crate) fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) -> Heard {
+        if let Self::Unknown(unknown) = self {
+            // An answer: what was written before was all there, and nothing that is known.
+            unknown.begun.clear();
+        }
         if let Self::Known(_, session) = self {
             let (_, not_captured, _) = chunk.parts();
             if not_captured > 0 {
@@ -114,15 +137,25 @@ impl Speech {
     }
 }
 
-fn recognise(written: &[u8], tries: u8, options: SessionOptions) -> Speech {
+/// By what was written since the last answer.
+fn recognise(written: Chunk<'_>, tries: u8, options: SessionOptions) -> Speech {
+    let mut may_be = false;
     for protocol in CLIENT_PROTOCOLS {
-        if protocol.recognise(written) == Recognised::Yes {
-            return Speech::Known(*protocol, protocol.session_with(options));
+        match protocol.recognise(written.front) {
+            Recognised::Yes => return Speech::Known(*protocol, protocol.session_with(options)),
+            Recognised::Undecided => may_be = true,
+            Recognised::No => {}
         }
     }
-    if tries + 1 >= TRIES {
-        Speech::Ignored
-    } else {
-        Speech::Unknown(tries + 1)
+    if may_be && written.is_whole() && written.front.len() <= BEGUN_LIMIT {
+        let begun = written.front.to_vec();
+        return Speech::Unknown(Unknown { tries, begun });
     }
+    if tries + 1 >= TRIES {
+        return Speech::Ignored;
+    }
+    Speech::Unknown(Unknown {
+        tries: tries + 1,
+        begun: Vec::new(),
+    })
 }

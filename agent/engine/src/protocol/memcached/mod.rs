@@ -29,6 +29,10 @@ use open::{Expect, Meta, Open};
 pub(crate) struct Memcached;
 
 impl ClientProtocol for Memcached {
+    fn tells_at_ends(&self) -> bool {
+        false
+    }
+
     fn name(&self) -> &'static str {
         "memcached"
     }

@@ -43,6 +43,10 @@ pub(crate) const FETCH: &str = "fetch: ";
 pub(crate) struct Mysql;
 
 impl ClientProtocol for Mysql {
+    fn tells_at_ends(&self) -> bool {
+        false
+    }
+
     fn name(&self) -> &'static str {
         "mysql"
     }

@@ -236,3 +236,59 @@ fn answers_that_came_together_and_were_read_in_part_are_marked() {
     connection.write(50, b"*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n");
     assert_eq!(unseen(&connection.read(60, b":2\r\n")), [false]);
 }
+
+#[test]
+fn a_beginning_in_pieces_is_put_together() {
+    let mut connection = Connection::new();
+    for (at, byte) in b"*1\r\n$4\r\nPING\r\n".iter().enumerate() {
+        connection.write(10 + at as u64, &[*byte]);
+    }
+    connection.read(90, b"+PONG\r\n");
+    assert_eq!(connection.told, [told("redis", "PING", 21, 90)]);
+}
+
+#[test]
+fn pieces_that_were_answered_begin_nothing() {
+    let mut connection = Connection::new();
+    connection.write(10, b"*1\r\n");
+    connection.read(11, b"?");
+    connection.write(12, b"$4\r\nPING\r\n");
+    assert!(connection.server().protocol().is_none());
+    let outcomes = [13, 14, 15].map(|now| connection.write(now, b"\xff\xfe").uninteresting);
+    assert_eq!(outcomes, [false, false, true]);
+}
+
+#[test]
+fn the_front_of_a_statement_counts_for_it() {
+    let mut connection = Connection::new();
+    let mut query = b"Q\0\0\x08\x00select '".to_vec();
+    query.resize(2048, b'x');
+    query.extend(b"\0");
+    query[1..5].copy_from_slice(&2048_u32.to_be_bytes());
+    for piece in query.chunks(512) {
+        connection.write(10, piece);
+    }
+    let bytes: u64 = connection.server().open_of(OWNER).map(|o| o.bytes).sum();
+    assert_eq!(bytes, 2049);
+}
+
+#[test]
+fn what_was_answered_unseen_was_over_then() {
+    let mut connection = Connection::new();
+    let ping = b"*1\r\n$4\r\nPING\r\n".repeat(3);
+    connection.write(10, &ping);
+    let front = b"$2\r\n".to_vec();
+    let read = Chunk {
+        front: &front,
+        tail: b"",
+        len: 9_000,
+    };
+    connection.server().read(Some(OWNER), read, 20);
+    let server = connection.server();
+    let over: Vec<u64> = server
+        .open_of(OWNER)
+        .map(|open| server.over_ns(open, 90))
+        .collect();
+    assert!(!over.is_empty());
+    assert!(over.iter().all(|ns| *ns == 20), "{over:?}");
+}
