@@ -28,7 +28,7 @@ use tracing::warn;
 use whyslow_engine::{
     Engine, Stats,
     input::{Input, Settings},
-    output::Output,
+    output::{Output, Query},
 };
 use whyslow_proto::v1::{self, event::Event as Kind};
 
@@ -44,6 +44,8 @@ const BATCH: usize = 512;
 const BATCHES_PER_TURN: usize = 8;
 /// Inputs that answers to one batch may lead to, over all rounds: a query may lead to another.
 const ANSWERS_PER_BATCH: usize = 16 * BATCH;
+/// Open requests whose connections are looked up for one answer at the most.
+const LOOKED_UP_AT_ONCE: usize = 1024;
 /// Control requests waiting at the most.
 const CONTROL_QUEUE: usize = 64;
 /// Threads sampled for one answer at the most.
@@ -396,6 +398,7 @@ impl Pipeline {
                 let _ = reply.send(self.hub.subscribe(filter, first));
             }
             Control::InFlight { min_age_ns, reply } => {
+                self.look_up_open()?;
                 let threads = self.engine.in_flight_threads();
                 self.sample(&threads, Depth::Wait)?;
                 let now_ns = self.source.monotonic_ns();
@@ -414,6 +417,7 @@ impl Pipeline {
                 let _ = reply.send(At { now_ns, value });
             }
             Control::Workers { reply } => {
+                self.look_up_open()?;
                 let threads = self.engine.worker_threads();
                 self.sample(&threads, Depth::Wait)?;
                 let now_ns = self.source.monotonic_ns();
@@ -425,6 +429,18 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// Has the engine know which open requests are over by now.
+    fn look_up_open(&mut self) -> anyhow::Result<()> {
+        if self.source.is_replay() {
+            return Ok(());
+        }
+        for id in self.engine.in_flight_connections(LOOKED_UP_AT_ONCE) {
+            self.answers
+                .extend(self.source.answer(&Query::Connection { id }));
+        }
+        self.turn().map(|_| ())
     }
 
     /// What a subscriber gets before anything else.

@@ -111,6 +111,14 @@ impl Engine {
         open
     }
 
+    /// Connections that the outside should look up (as `Input::Connection`) before `in_flight`: their requests may be
+    /// over. At most `limit`.
+    #[must_use]
+    pub fn in_flight_connections(&self, limit: usize) -> Vec<u64> {
+        let open = self.connections.iter_open();
+        open.map(|(id, _)| id).take(limit).collect()
+    }
+
     /// Threads whose slots the outside should read (as `Input::Thread`) before `in_flight`.
     #[must_use]
     pub fn in_flight_threads(&self) -> Vec<u32> {
