@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, parser::ValueSource};
 use whyslow_abi::thread::MAX_THREADS;
 use whyslow_engine::input::Settings;
 
-use super::{Context, duration, usage, value};
+use super::{Context, duration, usage, value, watched};
 use crate::{
     config::Config,
     host,
@@ -97,23 +97,55 @@ pub(super) struct HostArgs {
     )]
     routes: Vec<String>,
     /// Keep the values of query strings (they may hold secrets)
-    #[arg(long, help_heading = "Requests")]
-    show_query: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    show_query: Option<bool>,
     /// Read what requests ask of databases, caches, HTTP and name servers: counts, times, shapes. Costs more
-    #[arg(long, help_heading = "Requests")]
-    operations: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    operations: Option<bool>,
     /// Tell a shape that one request asks for this often as repeated (10 unless given)
     #[arg(long, value_name = "N", help_heading = "Requests")]
     repeated: Option<u64>,
     /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent. Values bound to
     /// prepared statements are never read
-    #[arg(long, help_heading = "Requests")]
-    show_literals: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    show_literals: Option<bool>,
     /// Read SQLite and what OpenSSL encrypts too (implies --operations), by breakpoints on functions of mapped
     /// libraries. Costs every process that calls them about 1 us a call; on virtual machines 20 us and more where
     /// the kernel has to step over an instruction
-    #[arg(long, help_heading = "Requests")]
-    library_probes: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    library_probes: Option<bool>,
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
     wait_floor: Option<String>,
@@ -149,7 +181,7 @@ impl HostArgs {
     pub(super) fn kernel_options(&self, context: &Context) -> anyhow::Result<KernelOptions> {
         let config = &context.config;
         let defaults = KernelOptions::default();
-        let library_probes = self.library_probes || config.library_probes.unwrap_or(false);
+        let (operations, library_probes) = self.reads(config)?;
         let rules = self.watch_rules(config)?;
         let ring_bytes = self
             .ring_bytes
@@ -188,8 +220,23 @@ impl HostArgs {
                     .unwrap_or(defaults.max_connections),
             )?,
             wait_floor_ns,
-            operations: library_probes || self.operations || config.operations.unwrap_or(false),
+            operations,
             library_probes,
+        })
+    }
+
+    /// Whether operations are read, and by library probes too. Probes imply operations; without operations, the
+    /// command line turns off the probes of the file too.
+    fn reads(&self, config: &Config) -> anyhow::Result<(bool, bool)> {
+        if self.operations == Some(false) && self.library_probes == Some(true) {
+            return Err(usage(
+                "--library-probes read operations, which --operations=false turns off\nhint: leave one of them out",
+            ));
+        }
+        let probes = self.library_probes.or(config.library_probes) == Some(true);
+        Ok(match self.operations {
+            Some(false) => (false, false),
+            flag => (probes || flag.or(config.operations) == Some(true), probes),
         })
     }
 
@@ -220,8 +267,8 @@ impl HostArgs {
         let config = &context.config;
         let defaults = host::settings();
         Settings {
-            show_query: self.show_query || config.show_query.unwrap_or(false),
-            show_literals: self.show_literals || config.show_literals.unwrap_or(false),
+            show_query: self.show_query.or(config.show_query).unwrap_or(false),
+            show_literals: self.show_literals.or(config.show_literals).unwrap_or(false),
             repeated: self
                 .repeated
                 .or(config.repeated)
@@ -290,15 +337,16 @@ fn check_route_rules(rules: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// Loads and attaches the programs; says which features are off.
+/// Loads and attaches the programs; says what is watched, and which features are off.
 pub(super) fn start_kernel(options: KernelOptions) -> anyhow::Result<KernelSource> {
-    let source = KernelSource::start(options)?;
+    let source = KernelSource::start(options.clone())?;
     host::release_unused_memory();
     for feature in source.features() {
         if !feature.available {
             tracing::warn!("{} is off: {}", feature.name, feature.reason);
         }
     }
+    watched::log(&options);
     Ok(source)
 }
 
@@ -320,6 +368,8 @@ pub(super) fn require_privileges(command: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches as _;
+
     use super::*;
     use crate::cli::GlobalArgs;
 
@@ -377,6 +427,39 @@ mod tests {
     }
 
     #[test]
+    fn flags_turn_off_what_the_file_turns_on() {
+        let context = context(Config {
+            operations: Some(true),
+            library_probes: Some(true),
+            show_query: Some(true),
+            show_literals: Some(true),
+            ..Config::default()
+        });
+        let parse = |line: &[&str]| {
+            let command = HostArgs::augment_args(clap::Command::new("whyslow"));
+            let words = std::iter::once(&"whyslow").chain(line);
+            let matches = command.try_get_matches_from(words).unwrap();
+            HostArgs::from_arg_matches(&matches).unwrap()
+        };
+        for (line, reads) in [
+            (&[][..], (true, true)),
+            (&["--operations=false"], (false, false)),
+            (&["--library-probes=false"], (true, false)),
+            (&["--operations", "--library-probes=false"], (true, false)),
+            (
+                &["--operations=false", "--library-probes=false"],
+                (false, false),
+            ),
+        ] {
+            let options = parse(line).kernel_options(&context).unwrap();
+            let found = (options.operations, options.library_probes);
+            assert_eq!(found, reads, "{line:?}");
+        }
+        let settings = parse(&["--show-query=false", "--show-literals=false"]).settings(&context);
+        assert!(!settings.show_query && !settings.show_literals);
+    }
+
+    #[test]
     fn impossible_values_are_refused_with_a_hint() {
         let context = context(Config::default());
         for args in [
@@ -406,6 +489,11 @@ mod tests {
             },
             HostArgs {
                 repeated: Some(0),
+                ..HostArgs::default()
+            },
+            HostArgs {
+                operations: Some(false),
+                library_probes: Some(true),
                 ..HostArgs::default()
             },
             HostArgs {
