@@ -14,6 +14,9 @@ use serde::{Deserialize, Deserializer};
 /// Read when it is there and no other was named.
 pub const DEFAULT_PATH: &str = "/etc/whyslow.toml";
 
+/// A key is taken for a misspelt one up to so many edits.
+const MOST_EDITS: usize = 2;
+
 /// What a file may say. Everything is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -158,10 +161,42 @@ impl Config {
             ConfigError::Content {
                 path: path.to_owned(),
                 line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-                message: error.message().replace('\n', " "),
+                message: unknown_key(error.message())
+                    .unwrap_or_else(|| error.message().replace('\n', " ")),
             }
         })
     }
+}
+
+/// What serde says of a key that it does not know, in words for people: the nearest of those that it expects
+/// instead of all of them.
+fn unknown_key(message: &str) -> Option<String> {
+    let (key, expected) = message.strip_prefix("unknown field `")?.split_once('`')?;
+    let known = expected.split('`').skip(1).step_by(2);
+    let near = known
+        .map(|known| (distance(key, known), known))
+        .filter(|(distance, _)| *distance <= MOST_EDITS)
+        .min_by_key(|(distance, _)| *distance);
+    Some(match near {
+        Some((_, near)) => format!("unknown key `{key}`: did you mean `{near}`?"),
+        None => format!("unknown key `{key}`"),
+    })
+}
+
+/// Characters to insert, delete or replace (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 #[cfg(test)]
@@ -282,6 +317,30 @@ mod tests {
             );
             assert_eq!(error.lines().count(), 2, "{error}");
             assert!(error.contains("\nhint: "));
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_with_the_right_one() {
+        for (text, said) in [
+            ("operatons = true", "did you mean `operations`?"),
+            ("libary-probe = true", "did you mean `library-probes`?"),
+            ("libary_probe = true", "did you mean `library_probes`?"),
+            ("ports = 80", "did you mean `port`?"),
+            ("\"é\" = 1", "unknown key `é`\n"),
+            ("something_else = 1", "unknown key `something_else`\n"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(said), "{error}");
+            assert!(error.len() < 160, "{error}");
+        }
+        for (a, b, edits) in [
+            ("", "", 0),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+            ("pid", "pdi", 2),
+        ] {
+            assert_eq!((distance(a, b), distance(b, a)), (edits, edits));
         }
     }
 

@@ -160,7 +160,7 @@ fn a_bad_configuration_names_file_and_line() {
     fails(
         &["doctor", "--config", &path],
         1,
-        "whyslow.toml:2: unknown field `prot`",
+        "whyslow.toml:2: unknown key `prot`: did you mean `port`?",
     );
     let missing = folder.file("missing.toml");
     fails(

@@ -206,8 +206,13 @@ pub(super) async fn client(target: &Target, token: Option<&Token>) -> anyhow::Re
 }
 
 /// What a failed call means to a user, in every command. `answered`: an agent had answered before on
-/// the same connection.
-pub(super) fn call_error(target: &Target, status: &Status, answered: bool) -> anyhow::Error {
+/// the same connection. `if_lost`: what to do when it is gone.
+pub(super) fn call_error(
+    target: &Target,
+    status: &Status,
+    answered: bool,
+    if_lost: &str,
+) -> anyhow::Error {
     use std::error::Error as _;
 
     let message = status.message();
@@ -232,9 +237,7 @@ pub(super) fn call_error(target: &Target, status: &Status, answered: bool) -> an
         (_, Target::Socket(_)) if broken && !answered => {
             anyhow::anyhow!("what answers on {target} is no agent: {message}\nhint: check --socket")
         }
-        _ => anyhow::anyhow!(
-            "the agent at {target} was lost: {message}\nhint: whyslow watch --reconnect waits for it to come back"
-        ),
+        _ => anyhow::anyhow!("the agent at {target} was lost: {message}\nhint: {if_lost}"),
     }
 }
 
@@ -298,7 +301,8 @@ mod tests {
     #[test]
     fn a_failed_call_in_words() {
         let target = Target::Tcp("http://h:1".to_owned());
-        let text = |status: &Status, answered| call_error(&target, status, answered).to_string();
+        let text =
+            |status: &Status, answered| call_error(&target, status, answered, "wait").to_string();
         let wrong = text(&Status::unauthenticated("wrong token"), false);
         assert!(wrong.starts_with("the agent at http://h:1 refused: wrong token\n"));
 
@@ -307,7 +311,10 @@ mod tests {
             text(&broken, false).contains("is no agent")
                 && text(&broken, false).contains("--listen")
         );
-        assert!(text(&broken, true).contains("was lost"));
+        assert!(
+            text(&broken, true).contains("was lost: ")
+                && text(&broken, true).ends_with("\nhint: wait")
+        );
         // A server that says so itself is one.
         assert!(text(&Status::internal("stopping"), false).contains("was lost"));
     }

@@ -16,6 +16,9 @@ use crate::{
     source::{Feature, kernel},
 };
 
+/// Told when the agent ends before the command.
+const IF_LOST: &str = "is it running? ask again, or start it again";
+
 /// Show what this kernel and these privileges allow
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -163,7 +166,7 @@ fn agent(context: &Context) -> anyhow::Result<Feature> {
         client
             .info(InfoRequest {})
             .await
-            .map_err(|status| connect::call_error(&target, &status, false))
+            .map_err(|status| connect::call_error(&target, &status, false, IF_LOST))
             .map(|info| (target, info))
     });
     Ok(match info {

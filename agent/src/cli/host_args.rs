@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, parser::ValueSource};
 use whyslow_abi::thread::MAX_THREADS;
 use whyslow_engine::input::Settings;
 
-use super::{Context, duration, usage, value};
+use super::{Context, duration, usage, value, watched};
 use crate::{
     config::Config,
     host,
@@ -97,23 +97,55 @@ pub(super) struct HostArgs {
     )]
     routes: Vec<String>,
     /// Keep the values of query strings (they may hold secrets)
-    #[arg(long, help_heading = "Requests")]
-    show_query: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    show_query: Option<bool>,
     /// Read what requests ask of databases, caches, HTTP and name servers: counts, times, shapes. Costs more
-    #[arg(long, help_heading = "Requests")]
-    operations: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    operations: Option<bool>,
     /// Tell a shape that one request asks for this often as repeated (10 unless given)
     #[arg(long, value_name = "N", help_heading = "Requests")]
     repeated: Option<u64>,
     /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent. Values bound to
     /// prepared statements are never read
-    #[arg(long, help_heading = "Requests")]
-    show_literals: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    show_literals: Option<bool>,
     /// Read SQLite and what OpenSSL encrypts too (implies --operations), by breakpoints on functions of mapped
     /// libraries. Costs every process that calls them about 1 us a call; on virtual machines 20 us and more where
     /// the kernel has to step over an instruction
-    #[arg(long, help_heading = "Requests")]
-    library_probes: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        help_heading = "Requests"
+    )]
+    library_probes: Option<bool>,
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
     wait_floor: Option<String>,
@@ -149,7 +181,7 @@ impl HostArgs {
     pub(super) fn kernel_options(&self, context: &Context) -> anyhow::Result<KernelOptions> {
         let config = &context.config;
         let defaults = KernelOptions::default();
-        let library_probes = self.library_probes || config.library_probes.unwrap_or(false);
+        let (operations, library_probes) = self.reads(config)?;
         let rules = self.watch_rules(config)?;
         let ring_bytes = self
             .ring_bytes
@@ -188,8 +220,23 @@ impl HostArgs {
                     .unwrap_or(defaults.max_connections),
             )?,
             wait_floor_ns,
-            operations: library_probes || self.operations || config.operations.unwrap_or(false),
+            operations,
             library_probes,
+        })
+    }
+
+    /// Whether operations are read, and by library probes too. Probes imply operations; without operations, the
+    /// command line turns off the probes of the file too.
+    fn reads(&self, config: &Config) -> anyhow::Result<(bool, bool)> {
+        if self.operations == Some(false) && self.library_probes == Some(true) {
+            return Err(usage(
+                "--library-probes read operations, which --operations=false turns off\nhint: leave one of them out",
+            ));
+        }
+        let probes = self.library_probes.or(config.library_probes) == Some(true);
+        Ok(match self.operations {
+            Some(false) => (false, false),
+            flag => (probes || flag.or(config.operations) == Some(true), probes),
         })
     }
 
@@ -220,8 +267,8 @@ impl HostArgs {
         let config = &context.config;
         let defaults = host::settings();
         Settings {
-            show_query: self.show_query || config.show_query.unwrap_or(false),
-            show_literals: self.show_literals || config.show_literals.unwrap_or(false),
+            show_query: self.show_query.or(config.show_query).unwrap_or(false),
+            show_literals: self.show_literals.or(config.show_literals).unwrap_or(false),
             repeated: self
                 .repeated
                 .or(config.repeated)
@@ -290,15 +337,16 @@ fn check_route_rules(rules: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// Loads and attaches the programs; says which features are off.
+/// Loads and attaches the programs; says what is watched, and which features are off.
 pub(super) fn start_kernel(options: KernelOptions) -> anyhow::Result<KernelSource> {
-    let source = KernelSource::start(options)?;
+    let source = KernelSource::start(options.clone())?;
     host::release_unused_memory();
     for feature in source.features() {
         if !feature.available {
             tracing::warn!("{} is off: {}", feature.name, feature.reason);
         }
     }
+    watched::log(&options);
     Ok(source)
 }
 
@@ -319,102 +367,4 @@ pub(super) fn require_privileges(command: &str) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::GlobalArgs;
-
-    fn context(config: Config) -> Context {
-        Context {
-            global: GlobalArgs {
-                socket: None,
-                connect: None,
-                token_file: None,
-                config: None,
-                log: None,
-            },
-            config,
-        }
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let context = context(Config {
-            port: vec![80],
-            comm: vec!["uwsgi".to_owned()],
-            max_threads: Some(7),
-            ring_bytes: Some(4096),
-            ..Config::default()
-        });
-        let args = HostArgs {
-            port: vec![8000],
-            max_threads: Some(9),
-            wait_floor: Some("2ms".to_owned()),
-            ..HostArgs::default()
-        };
-        let options = args.kernel_options(&context).unwrap();
-        assert_eq!(options.rules.ports, [8000]);
-        assert_eq!(options.rules.comms, ["uwsgi"]);
-        assert_eq!((options.max_threads, options.ring_bytes), (9, 4096));
-        assert_eq!(options.wait_floor_ns, 2_000_000);
-    }
-
-    #[test]
-    fn what_is_told_of_operations() {
-        let plain = HostArgs::default().settings(&context(Config::default()));
-        assert_eq!((plain.repeated, plain.show_literals), (10, false));
-        let context = context(Config {
-            repeated: Some(5),
-            show_literals: Some(true),
-            ..Config::default()
-        });
-        let from_file = HostArgs::default().settings(&context);
-        assert_eq!((from_file.repeated, from_file.show_literals), (5, true));
-        let args = HostArgs {
-            repeated: Some(3),
-            ..HostArgs::default()
-        };
-        assert_eq!(args.settings(&context).repeated, 3);
-    }
-
-    #[test]
-    fn impossible_values_are_refused_with_a_hint() {
-        let context = context(Config::default());
-        for args in [
-            HostArgs {
-                pid: vec![u32::MAX],
-                ..HostArgs::default()
-            },
-            HostArgs {
-                ring_bytes: Some(5000),
-                ..HostArgs::default()
-            },
-            HostArgs {
-                ring_bytes: Some(2048),
-                ..HostArgs::default()
-            },
-            HostArgs {
-                max_threads: Some(0),
-                ..HostArgs::default()
-            },
-            HostArgs {
-                max_threads: Some(MAX_THREADS + 1),
-                ..HostArgs::default()
-            },
-            HostArgs {
-                routes: vec!["/good".to_owned(), "foo".to_owned()],
-                ..HostArgs::default()
-            },
-            HostArgs {
-                repeated: Some(0),
-                ..HostArgs::default()
-            },
-            HostArgs {
-                wait_floor: Some("soon".to_owned()),
-                ..HostArgs::default()
-            },
-        ] {
-            let error = args.kernel_options(&context).unwrap_err().to_string();
-            assert!(error.contains("\nhint: "), "{error}");
-        }
-    }
-}
+mod tests;

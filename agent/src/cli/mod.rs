@@ -20,6 +20,7 @@ mod signals;
 mod top;
 mod value;
 mod watch;
+mod watched;
 
 /// whyslow tells why a request is slow, while it is still slow.
 #[derive(Debug, Parser)]

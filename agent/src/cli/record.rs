@@ -32,7 +32,7 @@ use crate::{
     sudo whyslow record slow.whyslow --port 8000      until Ctrl-C\n  \
     sudo whyslow record slow.whyslow --json           and see the events\n  \
     whyslow replay slow.whyslow\n\n\
-    Query values, cookies, authorization headers and bodies are blanked, unless --raw is given.")]
+    Query values, cookies, authorization headers and bodies are blanked, unless --raw is given. Paths stay.")]
 pub(super) struct RecordArgs {
     /// File to write
     #[arg(value_name = "FILE")]

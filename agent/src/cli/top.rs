@@ -16,6 +16,9 @@ use crate::{
     sink::grpc::{self, Endpoints, Serving},
 };
 
+/// Told when the agent ends before the view; the live view itself waits for it.
+const IF_LOST: &str = "start the agent again; whyslow top without --once waits for it";
+
 /// Show requests in flight, routes, workers, and what requests ask of servers, live
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -121,7 +124,7 @@ pub(super) fn run(context: &Context, args: TopArgs, of_agent: &[String]) -> anyh
             let target = target.clone();
             async move { target.channel().await }
         })
-        .with_words(move |status, answered| connect::call_error(&asked, status, answered))
+        .with_words(move |status, answered| connect::call_error(&asked, status, answered, IF_LOST))
         .with_token(secret);
         let shown = whyslow_top::run(connector, args.options()).await;
         let ended = match embedded {

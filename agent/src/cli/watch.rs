@@ -25,6 +25,9 @@ use crate::sink::{
 /// Pause between two attempts to reach a lost agent.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Told when the agent ends before the command.
+const IF_LOST: &str = "whyslow watch --reconnect waits for it to come back";
+
 /// Print requests as they finish
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -35,8 +38,8 @@ const RETRY: Duration = Duration::from_secs(1);
     whyslow watch --json | jq '.requestFinished.operations[]? | select(.repeated) | .shape'\n\n\
     It begins with what is in flight (not with --status, which only the end tells). Columns: time of the begin, wall time, status (--- for none), \
     method and route, the accounts with most time, process/thread and its name. Below, when the agent reads operations: what the request asked \
-    of servers, most time first: protocol, how often (\"repeated\": a shape that one request asks for again and again; \"or more\": \
-    not all was seen), time, failures, and the statement or command without its literals.")]
+    of servers, most time first: protocol, how often (\"repeated\": a shape that one request asks for again and again, one by one; \"in N round trips\": \
+    pipelined; \"or more\": not all was seen), time, failures, and the statement or command without its literals.")]
 pub(super) struct WatchArgs {
     #[command(flatten)]
     output: OutputArgs,
@@ -110,7 +113,7 @@ async fn follow<W: io::Write>(
     let mut events = client
         .subscribe(request.clone())
         .await
-        .map_err(|status| connect::call_error(target, &status, false))?
+        .map_err(|status| connect::call_error(target, &status, false, IF_LOST))?
         .into_inner();
     loop {
         // Whatever is there is printed at once; when there is nothing more, it is flushed.
@@ -122,13 +125,11 @@ async fn follow<W: io::Write>(
                 events.message().await
             }
         };
-        match next.map_err(|status| connect::call_error(target, &status, true))? {
+        match next.map_err(|status| connect::call_error(target, &status, true, IF_LOST))? {
             Some(event) => printer.print(&event)?,
             None => {
                 printer.flush()?;
-                anyhow::bail!(
-                    "the agent at {target} has stopped\nhint: whyslow watch --reconnect waits for it to come back"
-                );
+                anyhow::bail!("the agent at {target} has stopped\nhint: {IF_LOST}");
             }
         }
     }

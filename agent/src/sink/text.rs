@@ -66,7 +66,7 @@ fn operations(operations: &[v1::Operation], out: &mut Vec<u8>) {
     }
     let shapes = if hidden.len() == 1 { "shape" } else { "shapes" };
     let mut line = format!("  … and {} more {shapes}", hidden.len());
-    let repeated = hidden.iter().filter(|one| one.repeated).count();
+    let repeated = hidden.iter().filter(|one| one.is_one_by_one()).count();
     if repeated > 0 {
         let _ = write!(line, ", {repeated} repeated");
     }
@@ -79,15 +79,22 @@ fn operation(operation: &v1::Operation) -> String {
     if operation.sampled {
         line.push_str(" or more");
     }
-    if operation.repeated {
+    if operation.is_one_by_one() {
         line.push_str(" repeated");
+    } else if let Some(words) = operation.pipelined_words() {
+        let _ = write!(line, " {words}");
     }
     let _ = write!(line, "  {}", duration(operation.total_ns));
     if operation.count > 1 {
         let _ = write!(line, " (slowest {})", duration(operation.slowest_ns));
     }
     if operation.errors > 0 {
-        let _ = write!(line, "  {} failed", operation.errors);
+        let or_more = if operation.is_errors_at_least() {
+            " or more"
+        } else {
+            ""
+        };
+        let _ = write!(line, "  {}{or_more} failed", operation.errors);
         if !operation.last_error.is_empty() {
             let _ = write!(line, " ({})", operation.last_error);
         }
@@ -271,6 +278,7 @@ mod tests {
             total_ns: count * 11_000_000,
             slowest_ns: 31_000_000,
             repeated: count >= 10,
+            round_trips: count,
             ..v1::Operation::default()
         }
     }
@@ -295,10 +303,31 @@ mod tests {
             ]),
             [
                 "  postgresql  x37 repeated  407ms (slowest 31.0ms)  select * from t where id = ?",
-                "  postgresql  x2 or more  22.0ms (slowest 31.0ms)  1 failed (23505)  insert into t values (...)",
+                "  postgresql  x2 or more  22.0ms (slowest 31.0ms)  1 or more failed (23505)  insert into t values (...)",
                 "  postgresql  x1  11.0ms  commit",
             ]
         );
+    }
+
+    #[test]
+    fn a_pipeline_is_not_told_as_repeated() {
+        let pipelined = |round_trips| v1::Operation {
+            round_trips,
+            ..asked("GET ?", 500)
+        };
+        let mut failed = pipelined(1);
+        (failed.errors, failed.answers_sampled) = (2, true);
+        let lines = below(vec![pipelined(1), pipelined(20), failed]);
+        for (line, part) in lines.iter().zip([
+            "x500 in 1 round trip  5.50s (slowest",
+            "x500 in 20 round trips  5.50s (slowest",
+            ")  2 or more failed  GET ?",
+        ]) {
+            assert!(line.contains(part) && !line.contains("repeated"), "{line}");
+        }
+        let mut many: Vec<_> = (0..5).map(|n| asked(&format!("select {n}"), 1)).collect();
+        many.push(pipelined(1));
+        assert_eq!(below(many)[5], "  … and 1 more shape");
     }
 
     #[test]

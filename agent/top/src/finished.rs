@@ -112,8 +112,8 @@ impl Finished {
         self.latest.truncate(KEPT);
     }
 
-    /// What slow means here, ns; `None`: the request is not of the row.
-    fn time(&self, request: &RequestFinished) -> Option<u64> {
+    /// What slow means here: of a route the wall time, of a shape the time of its operations, ns; `None`: the request is not of the row.
+    pub(crate) fn time(&self, request: &RequestFinished) -> Option<u64> {
         match &self.key {
             Key::Route(method, route) => {
                 let is_of =

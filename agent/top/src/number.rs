@@ -76,6 +76,11 @@ pub(crate) fn at_least(figure: String, lower_bound: bool) -> String {
     if lower_bound { figure + "+" } else { figure }
 }
 
+/// The same of a sum of times.
+pub(crate) fn total(ns: u64, lower_bound: bool) -> String {
+    at_least(duration(ns), lower_bound)
+}
+
 fn scaled(value: f64) -> String {
     for (suffix, size) in [("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)] {
         let text = three_digits(value / size);

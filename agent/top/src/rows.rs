@@ -7,19 +7,21 @@
 use std::cmp::Ordering;
 
 use whyslow_proto::v1::{
-    InFlightRequest, LedgerEntry, Route, Shape, WaitTarget, Worker, wait_target::Target,
+    InFlightRequest, LedgerEntry, Operation, Route, Shape, WaitTarget, Worker, wait_target::Target,
 };
 
 use crate::{
     client::Snapshot,
     columns::Column,
     model::List,
-    number::{at_least, count, duration, rate, share},
+    number::{at_least, count, duration, rate, share, total},
     text::{Cut, clean, width},
 };
 
 /// The overflow entry of routes.
 pub(crate) const OTHER_ROUTE: &str = "(other)";
+/// Open operations that the agent tells of a request at the most.
+const MOST_OPEN: usize = 8;
 
 /// What a row is about: stays the same from answer to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,7 +288,7 @@ fn operations(request: &InFlightRequest, reads: bool) -> Cell {
     let total = operations_in(request);
     let text = at_least(count(total), is_sampled(request));
     let mut cell = cell(text.clone(), total as f64);
-    if request.operations.iter().any(|one| one.repeated) {
+    if request.operations.iter().any(Operation::is_one_by_one) {
         cell.content = Content::Alarm(text + "!");
     }
     cell
@@ -294,20 +296,28 @@ fn operations(request: &InFlightRequest, reads: bool) -> Cell {
 
 /// There were more operations than are told of a request in flight, or may have been.
 pub(crate) fn is_sampled(request: &InFlightRequest) -> bool {
-    request.shapes_left_out > 0 || request.operations.iter().any(|one| one.sampled)
+    request.shapes_left_out > 0
+        || request.open_operations.len() >= MOST_OPEN
+        || request.operations.iter().any(|one| one.sampled)
 }
 
-/// Operations that are told of a request in flight.
+/// Operations that are told of a request in flight: those that are over, and those that are open.
 pub(crate) fn operations_in(request: &InFlightRequest) -> u64 {
+    answered_in(request).saturating_add(request.open_operations.len() as u64)
+}
+
+/// Of these, those that are over.
+pub(crate) fn answered_in(request: &InFlightRequest) -> u64 {
     let counts = request.operations.iter().map(|one| one.count);
     counts.fold(0, u64::saturating_add)
 }
 
 /// A count of what should not be.
-fn trouble(n: u64) -> Cell {
-    let mut cell = cell(count(n), n as f64);
+fn trouble(n: u64, lower_bound: bool) -> Cell {
+    let text = at_least(count(n), lower_bound);
+    let mut cell = cell(text.clone(), n as f64);
     if n > 0 {
-        cell.content = Content::Alarm(count(n));
+        cell.content = Content::Alarm(text);
     }
     cell
 }
@@ -321,11 +331,11 @@ fn shape_row(shape: &Shape) -> Row {
                 shape.count as f64,
             ),
             cell(count(shape.requests), shape.requests as f64),
-            trouble(shape.repeated),
-            time(Some(shape.total_ns)),
+            trouble(shape.repeated, false),
+            cell(total(shape.total_ns, shape.sampled), shape.total_ns as f64),
             time(Some(shape.p95_ns)),
             time(Some(shape.max_ns)),
-            trouble(shape.errors),
+            trouble(shape.errors, shape.sampled || shape.answers_sampled),
             text(&shape.protocol),
             text(&shape.peer),
             cut(&shape.shape, Cut::Middle),
@@ -346,7 +356,7 @@ fn route_row(route: &Route, reads: bool) -> Row {
             time(Some(route.p50_ns)),
             time(Some(route.p95_ns)),
             time(Some(route.p99_ns)),
-            trouble(route.server_errors.saturating_add(route.unanswered)),
+            trouble(route.server_errors.saturating_add(route.unanswered), false),
             cell(share(route.worker_share), route.worker_share),
             match route.operations_per_request {
                 mean if reads => cell(at_least(rate(mean), route.operations_sampled), mean),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    fixture::{finished_request, model, model_of, of_report, operation, press, screen},
+    fixture::{
+        finished_request, model, model_of, of_get, of_report, operation, press, screen, snapshot,
+    },
     screens::{HOSTILE, assert_harmless, compare_screen, hostile},
 };
 use crate::{
@@ -43,6 +45,45 @@ fn finished_requests_of_a_route() {
     let text = screen(&mut model, (80, 60));
     assert!(text.contains(" open: 5, and up to 1200 too fast to be seen\n"));
     assert!(text.contains(" no more come: the agent has stopped\n"));
+}
+
+#[test]
+fn finished_requests_of_a_shape_are_ordered_by_the_first_column() {
+    let mut model = model();
+    press(&mut model, "4jj\n");
+    seen(&mut model, of_get());
+    compare_screen("finished_shape_80x40.txt", &mut model, (80, 40));
+    compare_screen("finished_shape_40x52.txt", &mut model, (40, 52));
+}
+
+#[test]
+fn a_pipeline_is_no_alarm() {
+    let mut snapshot = snapshot();
+    let request = &mut snapshot.in_flight.requests[0];
+    request.operations[0].round_trips = 2;
+    request.operations[0].answers_sampled = true;
+    let mut model = model_of(snapshot);
+    let list = screen(&mut model, (120, 40));
+    assert!(list.contains(" 40+ net.upstream"), "{list}");
+    press(&mut model, "1\n");
+    let text = screen(&mut model, (100, 40));
+    assert!(!text.contains("N+1"), "{text}");
+    let row = "      37   128 ms 20.0 ms     0+ postgresql in 2 round trips: select";
+    assert!(text.contains(row), "{text}");
+}
+
+#[test]
+fn operations_that_are_open_count() {
+    let mut snapshot = snapshot();
+    let request = &mut snapshot.in_flight.requests[0];
+    (request.operations, request.shapes_left_out) = (Vec::new(), 0);
+    let open = request.open_operations[0].clone();
+    let mut one = model_of(snapshot.clone());
+    let list = screen(&mut one, (120, 40));
+    assert!(list.contains(" 1 net.upstream"), "{list}");
+    snapshot.in_flight.requests[0].open_operations = vec![open; 8];
+    let list = screen(&mut model_of(snapshot), (120, 40));
+    assert!(list.contains(" 8+ net.upstream"), "{list}");
 }
 
 #[test]

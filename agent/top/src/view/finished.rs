@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     finished::Finished,
-    number::{at_least, count, duration, share},
+    number::{at_least, count, duration, share, total},
     palette::Theme,
     rows::{Key, request_line},
     text::{Cut, clean, fit},
@@ -47,16 +47,16 @@ pub(super) fn lines(
     if finished.seen == 0 {
         return page.lines;
     }
-    page.titles("SLOWEST");
+    page.titles(finished, "SLOWEST");
     for request in &finished.slowest {
-        page.request(request);
+        page.request(finished, request);
         page.accounts(request);
         page.operations(request, &finished.key);
     }
     page.lines.push(Line::default());
-    page.titles("LATEST");
+    page.titles(finished, "LATEST");
     for request in &finished.latest {
-        page.request(request);
+        page.request(finished, request);
     }
     page.lines
 }
@@ -89,27 +89,42 @@ impl Page {
         self.lines.push(Line::from(Span::styled(text, style)));
     }
 
-    fn titles(&mut self, kind: &str) {
-        let titles = if self.columns < WIDE {
-            format!(" {kind:>7} CODE REQUEST")
-        } else {
-            format!(
-                " {kind:>7} CODE {:>8}{:>7} {:<17} REQUEST",
-                "AGO", "OPS", "ACCOUNT"
-            )
-        };
+    /// Of a shape, the first column is the time in it: that is what slow means there.
+    fn titles(&mut self, finished: &Finished, kind: &str) {
+        let mut titles = format!(" {kind:>7} ");
+        if is_of_shape(finished) {
+            let order = match kind {
+                "SLOWEST" => ", by time in this shape",
+                _ => "",
+            };
+            self.add(&format!(" {kind}{order}"), self.theme.strong());
+            titles = format!("{:>8} ", "IN SHAPE");
+            if self.columns >= WIDE {
+                titles += &format!("{:>7} ", "WALL");
+            }
+        }
+        titles += "CODE ";
+        if self.columns >= WIDE {
+            titles += &format!("{:>8}{:>7} {:<17} ", "AGO", "OPS", "ACCOUNT");
+        }
+        titles += "REQUEST";
         self.add(&titles, self.theme.strong());
     }
 
-    fn request(&mut self, request: &RequestFinished) {
+    fn request(&mut self, finished: &Finished, request: &RequestFinished) {
         let theme = self.theme;
         let (status, style) = match request.status {
             0 => ("---".to_owned(), theme.alarm()),
             status @ 500.. => (status.to_string(), theme.alarm()),
             status => (status.to_string(), theme.text()),
         };
+        let first = finished.time(request).unwrap_or(request.wall_ns);
+        let mut times = format!(" {:>7} ", duration(first));
+        if is_of_shape(finished) && self.columns >= WIDE {
+            times += &format!("{:>7} ", duration(request.wall_ns));
+        }
         let mut line = Line::from(vec![
-            Span::styled(format!(" {:>7} ", duration(request.wall_ns)), theme.text()),
+            Span::styled(times, theme.text()),
             Span::styled(format!("{status:>4} "), style),
         ]);
         if self.columns >= WIDE {
@@ -174,13 +189,16 @@ impl Page {
                 WIDE.. => format!(" {}", clean(&one.protocol)),
                 _ => String::new(),
             };
+            let trips = one
+                .pipelined_words()
+                .map_or_else(String::new, |words| format!(" {words}"));
             let figures = format!(
-                "{}{} x{protocol} in {}: ",
+                "{}{} x{protocol}{trips}, {}: ",
                 " ".repeat(INDENT),
                 at_least(count(one.count), one.sampled),
-                duration(one.total_ns)
+                total(one.total_ns, one.sampled)
             );
-            let shape = (one.repeated, one.shape.as_str());
+            let shape = (one.is_one_by_one(), one.shape.as_str());
             let figures = fit(&figures, self.columns.into(), Cut::End);
             self.lines
                 .push(named(figures, shape, self.theme, self.columns));
@@ -194,6 +212,10 @@ impl Page {
         let text = format!("{}{text}", " ".repeat(INDENT));
         self.add(&text, self.theme.grey());
     }
+}
+
+const fn is_of_shape(finished: &Finished) -> bool {
+    matches!(finished.key, Key::Shape(..))
 }
 
 /// "net.upstream 82 %".

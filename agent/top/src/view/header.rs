@@ -17,7 +17,7 @@ use crate::{
 const FOOTER: [&str; 9] = [
     "? help",
     "q quit",
-    "Tab list",
+    "1-4 pane",
     "Enter detail",
     "/ filter",
     "space pause",

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     client::Snapshot,
-    number::{at_least, count, duration, rate, share},
+    number::{at_least, count, rate, share, total},
     palette::Theme,
     rows::{OTHER_ROUTE, request_line},
     text::{Cut, clean, fit, width},
@@ -46,11 +46,11 @@ pub(super) fn used_by(shape: &Shape, theme: Theme, columns: u16) -> Vec<Line> {
     let wide = columns >= WIDE;
     let titles = if wide {
         format!(
-            " {:>7}{:>8}{:>7}{:>8}{:>6} ROUTE",
+            " {:>7}{:>8}{:>7}{:>9}{:>6} ROUTE",
             "REQS", "COUNT", "EACH", "TIME", "SHARE"
         )
     } else {
-        format!(" {:>7}{:>8} ROUTE", "COUNT", "TIME")
+        format!(" {:>7}{:>9} ROUTE", "COUNT", "TIME")
     };
     let mut lines = vec![
         Line::default(),
@@ -61,7 +61,7 @@ pub(super) fn used_by(shape: &Shape, theme: Theme, columns: u16) -> Vec<Line> {
         let rest = is_rest(asked);
         let least = shape.sampled || (has_rest(shape) && !rest);
         let operations = at_least(count(asked.count), least);
-        let time = duration(asked.total_ns);
+        let time = total(asked.total_ns, least);
         let figures = if wide {
             let requests = at_least(count(asked.requests), least);
             let each = at_least(
@@ -69,9 +69,9 @@ pub(super) fn used_by(shape: &Shape, theme: Theme, columns: u16) -> Vec<Line> {
                 shape.sampled,
             );
             let part = share(asked.total_ns as f64 / shape.total_ns as f64);
-            format!(" {requests:>7}{operations:>8}{each:>7}{time:>8}{part:>6} ")
+            format!(" {requests:>7}{operations:>8}{each:>7}{time:>9}{part:>6} ")
         } else {
-            format!(" {operations:>7}{time:>8} ")
+            format!(" {operations:>7}{time:>9} ")
         };
         let name = if rest {
             "(other routes)".to_owned()
@@ -99,11 +99,11 @@ pub(super) fn asks_for(
     let wide = columns >= WIDE;
     let titles = if wide {
         format!(
-            " {:>7}{:>8}{:>8} {:<PROTOCOL$} SHAPE",
+            " {:>7}{:>8}{:>9} {:<PROTOCOL$} SHAPE",
             "COUNT", "PER REQ", "TIME", "PROTOCOL"
         )
     } else {
-        format!(" {:>7}{:>8} SHAPE", "COUNT", "TIME")
+        format!(" {:>7}{:>9} SHAPE", "COUNT", "TIME")
     };
     let mut lines = vec![
         Line::default(),
@@ -126,14 +126,14 @@ pub(super) fn asks_for(
 fn figures(shape: &Shape, asked: &ShapeRoute, requests: f64, wide: bool) -> String {
     let least = shape.sampled || has_rest(shape) && !is_rest(asked);
     let operations = at_least(count(asked.count), least);
-    let time = duration(asked.total_ns);
+    let time = total(asked.total_ns, least);
     if !wide {
-        return format!(" {operations:>7}{time:>8} ");
+        return format!(" {operations:>7}{time:>9} ");
     }
     let each = at_least(rate(asked.count as f64 / requests), least);
     let protocol = fit(&clean(&shape.protocol), PROTOCOL, Cut::End);
     let indent = " ".repeat((PROTOCOL + 1).saturating_sub(width(&protocol)));
-    format!(" {operations:>7}{each:>8}{time:>8} {protocol}{indent}")
+    format!(" {operations:>7}{each:>8}{time:>9} {protocol}{indent}")
 }
 
 /// Shapes that are not shown, and those that it may ask for, too.

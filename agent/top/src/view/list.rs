@@ -175,6 +175,31 @@ fn title(
     buffer.set_stringn(x, area.y, text, room + 1, theme.text());
 }
 
+/// At the end of a title: the lists that are not shown, and their keys. Nothing where there is no room.
+pub(super) fn name_hidden(
+    hidden: impl Iterator<Item = List>,
+    theme: Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
+    let names: Vec<String> = hidden
+        .map(|list| format!("{} {}", list.index() + 1, name(list)))
+        .collect();
+    let text = format!(" {}", names.join("  "));
+    let columns = u16::try_from(width(&text)).unwrap_or(u16::MAX);
+    let Some(x) = area.right().checked_sub(columns) else {
+        return;
+    };
+    let is_rule = |x| {
+        buffer
+            .cell((x, area.y))
+            .is_some_and(|cell| cell.symbol() == "─")
+    };
+    if !names.is_empty() && x > area.x && (x - 1..area.right()).all(is_rule) {
+        buffer.set_string(x, area.y, text, theme.grey());
+    }
+}
+
 /// Window of the figures, and what did not get a row of its own.
 fn window(model: &Model, list: List, columns: u16) -> String {
     let Some(snapshot) = model.snapshot.as_ref().filter(|_| columns >= 60) else {

@@ -107,12 +107,18 @@ fn too_small(area: Rect, buffer: &mut Buffer) {
 
 fn lists(model: &Model, theme: Theme, body: Rect, buffer: &mut Buffer) -> Feedback {
     let mut feedback = Feedback::default();
-    for (list, area) in places(model, body) {
+    let places = places(model, body);
+    for &(list, area) in &places {
         let layout = Column::layout(list, area.width);
         let page = draw_list(model, list, &layout, theme, area, buffer);
         if list == model.ui.focus {
             feedback.page = page;
         }
+    }
+    if let Some((_, last)) = places.last() {
+        let is_hidden = |list: &List| places.iter().all(|(shown, _)| shown != list);
+        let hidden = List::ALL.into_iter().filter(is_hidden);
+        list::name_hidden(hidden, theme, *last, buffer);
     }
     feedback
 }

@@ -6,9 +6,9 @@ use whyslow_proto::v1::{InFlightRequest, Operation, Shape};
 use super::{Line, list::off, overlay::heading};
 use crate::{
     client::Snapshot,
-    number::{at_least, count, duration, rate, share},
+    number::{at_least, count, duration, rate, share, total},
     palette::Theme,
-    rows::{is_sampled, operations_in},
+    rows::{answered_in, is_sampled, operations_in},
     text::{Cut, clean, fit, width},
 };
 
@@ -34,11 +34,15 @@ pub(super) fn in_a_line(request: &InFlightRequest, snapshot: &Snapshot, columns:
         };
     }
     let least = if is_sampled(request) { "at least " } else { "" };
-    let total = count(operations_in(request));
+    let asked = count(operations_in(request));
     let time = operations.iter().map(|one| one.total_ns);
     let time = duration(time.fold(0, u64::saturating_add));
-    let mut text = format!("{least}{total} operations so far, {time}");
-    let repeated = operations.iter().filter(|one| one.repeated);
+    let mut text = format!("{least}{asked} operations so far, ");
+    if !request.open_operations.is_empty() {
+        text += &format!("{} answered in ", count(answered_in(request)));
+    }
+    text += &time;
+    let repeated = operations.iter().filter(|one| one.is_one_by_one());
     if let Some(most) = repeated.max_by_key(|one| one.count) {
         text += &format!("; one shape {} times (N+1)", count(most.count));
     }
@@ -69,10 +73,10 @@ pub(super) fn table(request: &InFlightRequest, theme: Theme, columns: u16) -> Ve
         return Vec::new();
     }
     let titles = if columns < WIDE {
-        format!(" {:>7}{:>8} SHAPE", "COUNT", "TIME")
+        format!(" {:>7}{:>9} SHAPE", "COUNT", "TIME")
     } else {
         format!(
-            " {:>7}{:>8}{:>8}{:>5} {:<PROTOCOL$} SHAPE",
+            " {:>7}{:>9}{:>8}{:>7} {:<PROTOCOL$} SHAPE",
             "COUNT", "TIME", "SLOWEST", "ERR", "PROTOCOL"
         )
     };
@@ -95,25 +99,28 @@ pub(super) fn table(request: &InFlightRequest, theme: Theme, columns: u16) -> Ve
 
 fn row(operation: &Operation, theme: Theme, columns: u16) -> Line {
     let mut figures = format!(
-        " {:>7}{:>8} ",
+        " {:>7}{:>9} ",
         at_least(count(operation.count), operation.sampled),
-        duration(operation.total_ns),
+        total(operation.total_ns, operation.sampled),
     );
     if columns >= WIDE {
         let protocol = fit(&clean(&operation.protocol), PROTOCOL, Cut::End);
         figures.pop();
         figures += &format!(
-            "{:>8}{:>5} {protocol}{}",
+            "{:>8}{:>7} {protocol}{}",
             duration(operation.slowest_ns),
-            count(operation.errors),
+            at_least(count(operation.errors), operation.is_errors_at_least()),
             " ".repeat((PROTOCOL + 1).saturating_sub(width(&protocol)))
         );
     }
-    let shape = (operation.repeated, operation.shape.as_str());
+    if let Some(words) = operation.pipelined_words() {
+        figures += &format!("{words}: ");
+    }
+    let shape = (operation.is_one_by_one(), operation.shape.as_str());
     named(figures, shape, theme, columns)
 }
 
-/// Figures, and what they are of: whether it is repeated, and its name.
+/// Figures, and what they are of: whether it is repeated one by one, and its name.
 pub(super) fn named(
     figures: String,
     (repeated, name): (bool, &str),
@@ -139,7 +146,7 @@ pub(super) fn of_shape(shape: &Shape, window_s: f64) -> [(&'static str, String);
         count(shape.count),
         count(shape.requests),
         rate(shape.count as f64 / shape.requests as f64),
-        count(shape.errors)
+        at_least(count(shape.errors), shape.sampled || shape.answers_sampled)
     );
     let repeated = match shape.repeated {
         0 => "in no request".to_owned(),
@@ -165,7 +172,10 @@ pub(super) fn of_shape(shape: &Shape, window_s: f64) -> [(&'static str, String);
         ("time of one", quantiles),
         (
             "time",
-            format!("{}, {part} of all operations", duration(shape.total_ns)),
+            format!(
+                "{least}{}, {part} of all operations",
+                duration(shape.total_ns)
+            ),
         ),
     ]
 }
