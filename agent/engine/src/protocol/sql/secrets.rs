@@ -259,7 +259,7 @@ fn literals_in_every_position() {
                 for complete in [false, true] {
                     let bytes = &text.as_bytes()[..at];
                     let one = shape(*dialect, bytes, complete);
-                    let several = statements(*dialect, bytes, complete).join(";");
+                    let several = statements(*dialect, bytes, complete).shapes.join(";");
                     let told = tells(&one) || tells(&several);
                     if told != (text.starts_with(CONTROL) && at >= 4) {
                         wrong.push(format!("{dialect:?} {text:?} at {at}: {one}: {several}"));

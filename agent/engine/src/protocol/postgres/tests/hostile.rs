@@ -68,7 +68,7 @@ fn memory_is_bounded() {
             transfer(&mut session, &sent, &mut found);
         }
         let kept = session.client.take_body().capacity() + session.server.take_body().capacity();
-        assert!(kept <= 2 * framing::KEPT, "{kept}");
+        assert!(kept <= 2 * framing::KEPT_OF_QUERY, "{kept}");
     }
     assert_eq!(found, []);
     // Names without end.
