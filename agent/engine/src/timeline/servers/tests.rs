@@ -113,6 +113,21 @@ fn what_is_open_ends_with_its_connection() {
     let outcome = connection.server().lost(50);
     connection.tell(&outcome);
     assert_eq!(connection.told, [told("http", "GET /a", 10, 20)]);
+    // Of these answers it is known that they go on.
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhe"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nConte",
+    ] {
+        let mut connection = Connection::new();
+        connection.write(10, b"GET /a HTTP/1.1\r\n\r\n");
+        connection.read(20, answer);
+        let outcome = connection.server().lost(50);
+        connection.tell(&outcome);
+        let mut lost = told("http", "GET /a", 10, 50);
+        lost.4 = Some("connection lost".to_owned());
+        assert_eq!(connection.told, [lost]);
+    }
     let mut connection = Connection::new();
     connection.write(10, b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
     let outcome = connection.server().lost(50);

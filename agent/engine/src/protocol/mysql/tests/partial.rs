@@ -189,7 +189,10 @@ fn an_end_that_was_not_captured() {
     };
     // It may be the last read.
     session.read(chunk, &mut found);
-    let answering = Finding::Answering { error: None };
+    let answering = Finding::Answering {
+        error: None,
+        unfinished: false,
+    };
     assert_eq!(found, [asked("select a"), answering]);
     for sent in next() {
         transfer(&mut *session, &sent, &mut found);
