@@ -198,6 +198,33 @@ fn sqlite() {
 }
 
 #[test]
+fn values_of_settings_and_of_columns() {
+    check(
+        Dialect::POSTGRESQL,
+        &[
+            (
+                "alter function f() set a.b = c",
+                "alter function f() set a.b = ?",
+            ),
+            (
+                "alter function f() rename to g",
+                "alter function f() rename to g",
+            ),
+            (
+                "alter table t alter column a set default b, add c int",
+                "alter table t alter column a set default b, add c int",
+            ),
+            (
+                "create function f() returns int begin atomic update t set a = b",
+                "create function f() returns int begin atomic update t set a = b",
+            ),
+            ("create table t (a int)", "create table t (a int)"),
+            ("update t set a = b", "update t set a = b"),
+        ],
+    );
+}
+
+#[test]
 fn statements_by_semicolons() {
     let split = |text: &str| statements(Dialect::POSTGRESQL, text.as_bytes(), true).shapes;
     assert_eq!(split("select 1; select a ;"), ["select ?", "select a"]);
