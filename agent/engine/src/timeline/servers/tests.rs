@@ -143,6 +143,25 @@ fn what_is_open_ends_with_its_connection() {
 }
 
 #[test]
+fn lines_in_capitals_are_inline_commands() {
+    for (line, answer, protocol) in [
+        (&b"GET k\r\n"[..], &b"$1\r\nv\r\n"[..], "redis"),
+        (b"get k\r\n", b"END\r\n", "memcached"),
+        (
+            b"GET /k HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 204 No\r\n\r\n",
+            "http",
+        ),
+    ] {
+        let mut connection = Connection::new();
+        connection.write(10, line);
+        connection.read(20, answer);
+        let told: Vec<_> = connection.told.iter().map(|told| told.0).collect();
+        assert_eq!(told, [protocol]);
+    }
+}
+
+#[test]
 fn a_database_that_agrees_to_encrypt_is_tls() {
     let mut connection = Connection::new();
     connection.write(10, b"\x00\x00\x00\x08\x04\xd2\x16\x2f");
