@@ -266,6 +266,17 @@ fn answers_that_came_together_and_were_read_in_part_are_marked() {
     );
     let outcome = connection.server().read(Some(OWNER), in_part(612), 40);
     assert_eq!(unseen(&outcome), [true, true]);
+    // The rest comes with the next read.
+    let mut several = Connection::new();
+    several.write(10, b"Q\0\0\0\x17select 1; select 2\0");
+    let front = Chunk {
+        front: b"T\0\0\x03\xe8",
+        tail: b"",
+        len: 1_200,
+    };
+    several.server().read(Some(OWNER), front, 20);
+    let rest = several.read(30, b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I");
+    assert_eq!(unseen(&rest), [true, true]);
     // What is asked later is answered whole.
     connection.write(50, b"*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n");
     assert_eq!(unseen(&connection.read(60, b":2\r\n")), [false]);
