@@ -106,6 +106,8 @@ pub enum Finding {
     Answering {
         /// As in `Answered`.
         error: Option<String>,
+        /// It told how long it is, and that is not reached: with the connection, it is lost.
+        unfinished: bool,
     },
     /// The answer to the oldest open operation ended with the part that [`Finding::Answering`] last told of.
     AnsweredBefore,

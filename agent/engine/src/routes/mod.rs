@@ -3,6 +3,7 @@
 //! Bounded: what finds no place goes to `(other)`, and is counted. A route without a request for ten
 //! minutes gives its place away.
 
+mod digits;
 mod figures;
 pub(crate) mod histogram;
 pub(crate) mod segment;

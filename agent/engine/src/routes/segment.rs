@@ -4,6 +4,8 @@
 //! A value that is told may be a secret, and a name that is taken for a value costs some sense only: doubt is a
 //! value. A secret that reads like a word is told all the same.
 
+use super::digits;
+
 /// Longest name, bytes.
 const NAME_LIMIT: usize = 48;
 /// Longest piece of a name that is not made of words.
@@ -46,9 +48,67 @@ pub(crate) fn is_value(segment: &str) -> bool {
         || is_key
         || segment.contains(NOT_IN_NAMES)
         || is_number_or_token(segment)
-        || segment
-            .split(|character: char| !character.is_ascii_alphanumeric())
-            .any(|piece| Piece::new(piece).is_random())
+        || pieces(segment).any(|piece| Piece::new(piece).is_random())
+}
+
+/// Words behind which a secret stands: `/reset-password/{id}`.
+const BEFORE_SECRETS: &[&str] = &[
+    "token",
+    "tokens",
+    "secret",
+    "secrets",
+    "password",
+    "passwords",
+    "passwd",
+    "reset",
+    "verify",
+    "verification",
+    "confirm",
+    "confirmation",
+    "activate",
+    "activation",
+    "invite",
+    "invites",
+    "invitation",
+    "invitations",
+    "unsubscribe",
+    "apikey",
+    "apikeys",
+    "key",
+    "keys",
+    "auth",
+    "otp",
+    "credential",
+    "credentials",
+];
+
+/// The same of a path, where passwords are more likely than in the names of hosts. `before`: the segment that it
+/// stands behind.
+pub(crate) fn is_path_value(segment: &str, before: &str) -> bool {
+    let has = |wanted: fn(&u8) -> bool| segment.bytes().any(|byte| wanted(&byte));
+    let digit = has(u8::is_ascii_digit);
+    let spoken = |piece: &str| {
+        let mixed = piece.contains(|it: char| it.is_ascii_alphabetic())
+            && piece.contains(|it: char| it.is_ascii_digit());
+        !mixed || digits::is_name(piece)
+    };
+    let odd = has(u8::is_ascii_uppercase) || (digit && !digits::is_known(segment));
+    is_value(segment)
+        || (digit && !pieces(segment).all(spoken))
+        || (odd
+            && pieces(before)
+                .flat_map(digits::words)
+                .any(is_before_secrets))
+}
+
+fn is_before_secrets(word: &str) -> bool {
+    let mut words = BEFORE_SECRETS.iter();
+    words.any(|other| word.eq_ignore_ascii_case(other))
+}
+
+/// Letters and digits in a row.
+fn pieces(segment: &str) -> impl Iterator<Item = &str> {
+    segment.split(|character: char| !character.is_ascii_alphanumeric())
 }
 
 /// Dates, versions, UUIDs, and tokens in which dashes and dots are letters like others.
@@ -117,7 +177,7 @@ impl Piece {
         let letters = self.upper + self.lower;
         let len = letters + self.digits;
         let one_case = self.upper == 0 || self.lower == 0;
-        let hash = self.hex && ((len >= 8 && self.digits > 0) || len >= 16);
+        let hash = self.hex && len >= 8;
         let number = letters == 0 && len >= 6;
         let strewn = len >= 10 && self.digit_runs >= 2;
         let capitals = len >= 16 && self.lower == 0 && self.digits > 0;
@@ -143,6 +203,7 @@ mod tests {
             "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
             "da39a3ee5e6b4b0d3255bfef95601890afd80709",
             "deadbee1",
+            "deadbeef",
             "deadbeefdeadbeef",
             "db-7f9c6d5b8-x2x4q",
             "app.3f2a9c1b.js",
@@ -205,8 +266,8 @@ mod tests {
             "ISO8601",
             "2fa",
             "i18n",
-            "deadbeef",
             "facade",
+            "effaced",
             "internationalization",
             "how-to-bake-a-very-good-cake",
             "stra\u{df}e",
@@ -215,5 +276,79 @@ mod tests {
         ] {
             assert!(!is_value(segment), "{segment}");
         }
+    }
+
+    #[test]
+    fn values_of_paths() {
+        for segment in [
+            "sk-SeKr1tWrd",
+            "SeKr1tWrd",
+            "SeKr1tWrd.png",
+            "Tr0ub4dor",
+            "hunter2",
+            "my-hunter2-x",
+            "correct-horse-b4ttery",
+            "Passw0rd",
+            "pa55word",
+            "letmein1",
+            "deadbeef",
+        ] {
+            assert!(is_path_value(segment, "a"), "{segment}");
+        }
+        for segment in ["SeKrIt", "Summer", "db-1", "step1", "xY", "v1.tar"] {
+            for before in [
+                "token",
+                "Secrets",
+                "password",
+                "reset-password",
+                "verifyEmail",
+                "auth",
+                "api_keys",
+            ] {
+                assert!(is_path_value(segment, before), "{before}/{segment}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_paths() {
+        for segment in [
+            "",
+            "api",
+            "v1",
+            "v1beta1",
+            "oauth2",
+            "utf8",
+            "base64",
+            "mp3",
+            "h2",
+            "s3",
+            "ipv6",
+            "sha256",
+            "sha256sum",
+            "md5",
+            "ISO8601",
+            "x86_64",
+            "2fa",
+            "i18n",
+            "step1",
+            "db-1",
+            "getUserById",
+            "getS3Url",
+            "GetUserByIdV2Async",
+            "jquery-3.6.0.min.js",
+            "bootstrap-4.6.123.bundle.min.js",
+            "favicon-32x32.png",
+            "app.v2.css",
+            "user-profile",
+            "stra\u{df}e",
+        ] {
+            assert!(!is_path_value(segment, "items"), "{segment}");
+        }
+        for segment in ["", "v1", "oauth2", "2fa", "callback", "sign-in", "new"] {
+            assert!(!is_path_value(segment, "auth"), "{segment}");
+        }
+        // A word that only holds one of those.
+        assert!(!is_path_value("getUserById", "monkeys"));
     }
 }

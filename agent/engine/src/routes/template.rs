@@ -1,6 +1,6 @@
 //! Paths to templates: `/users/17/orders` becomes `/users/{id}/orders`. The user's rules come first.
 
-use super::segment::is_value;
+use super::segment::is_path_value;
 use crate::protocol::authority::authority;
 
 /// Longest template, bytes. What is longer ends in `{cut}`.
@@ -92,6 +92,7 @@ pub(crate) fn template(target: &str, rules: &[Rule], out: &mut String) {
         return;
     }
     let start = out.len();
+    let mut before = "";
     for (index, segment) in path.split('/').enumerate() {
         if index > 0 {
             out.push('/');
@@ -103,11 +104,12 @@ pub(crate) fn template(target: &str, rules: &[Rule], out: &mut String) {
             return;
         }
         let is_host = index == 0 && is_host_and_port(segment);
-        out.push_str(if is_value(segment) && !is_host {
+        out.push_str(if is_path_value(segment, before) && !is_host {
             "{id}"
         } else {
             segment
         });
+        before = segment;
     }
 }
 
@@ -137,8 +139,11 @@ mod tests {
             ("/d/2024-05-01", "/d/{id}"),
             ("/o/3f2504e0-4f89-11d3-9a0c-0305e82c3301", "/o/{id}"),
             ("/c/da39a3ee5e6b4b0d3255bfef95601890afd80709", "/c/{id}"),
-            ("/c/deadbeef", "/c/deadbeef"),
+            ("/c/deadbeef", "/c/{id}"),
             ("/c/deadbee1", "/c/{id}"),
+            ("/verify/SeKr1tWrd.png", "/verify/{id}"),
+            ("/auth/v1/token/Summer/x", "/auth/v1/token/{id}/x"),
+            ("/users/hunter2", "/users/{id}"),
             ("/t/eyJhbGciOiJIUzI1NiJ9.eyJzdWIi", "/t/{id}"),
             ("/static/app.css", "/static/app.css"),
             ("/api/v1/items", "/api/v1/items"),

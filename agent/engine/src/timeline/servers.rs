@@ -38,6 +38,8 @@ pub(crate) struct OpenOperation {
     pub(crate) read_ns: u64,
     /// Error that such an answer told.
     pub(crate) error: Option<String>,
+    /// That answer is longer than what was read of it.
+    pub(crate) unfinished: bool,
     /// Bytes of it and of its answer. Those of a transfer with parts of several are the first one's.
     pub(crate) bytes: u64,
     /// The rows of its answer are an estimate.
@@ -185,10 +187,11 @@ impl Server {
             return outcome;
         }
         while let Some(mut operation) = self.open.pop_front() {
-            let (end_ns, first_byte_ns) = (operation.end_ns(now_ns), operation.first_byte_ns);
-            let error = match operation.read_ns {
-                0 => Some(LOST.to_owned()),
-                _ => operation.error.take(),
+            let first_byte_ns = operation.first_byte_ns;
+            let (end_ns, error) = if operation.read_ns == 0 || operation.unfinished {
+                (now_ns, Some(LOST.to_owned()))
+            } else {
+                (operation.read_ns, operation.error.take())
             };
             let mut answer = self.answered(operation, end_ns, (0, error));
             answer.operation.first_byte_ns = first_byte_ns;
@@ -318,10 +321,11 @@ impl Server {
                     let answer = self.answered_at(index, now_ns, (rows, error), &mut moved);
                     outcome.answers.extend(answer);
                 }
-                Finding::Answering { error } => {
+                Finding::Answering { error, unfinished } => {
                     if let Some(operation) = self.open.front_mut() {
                         operation.read_ns = now_ns;
                         operation.error = error;
+                        operation.unfinished = unfinished;
                     }
                 }
                 Finding::AnsweredBefore => {
@@ -368,6 +372,7 @@ impl Server {
             first_byte_ns: 0,
             read_ns: 0,
             error: None,
+            unfinished: false,
             bytes: bytes.saturating_add(std::mem::take(&mut self.begun)),
             rows_estimated: false,
             answer_unseen: false,

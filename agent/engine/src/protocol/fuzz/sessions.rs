@@ -75,7 +75,7 @@ impl Tally {
             }
             if let Finding::Answered { error, .. }
             | Finding::AnsweredAt { error, .. }
-            | Finding::Answering { error } = finding
+            | Finding::Answering { error, .. } = finding
                 && let Some(error) = error
             {
                 check_text(error, ERROR_LIMIT, what);

@@ -27,7 +27,7 @@ fn try_text(dialect: Dialect, text: &[u8], complete: bool) -> Vec<String> {
     let what = || format!("{dialect:?} {:?}", String::from_utf8_lossy(text));
     let one = shape(dialect, text, complete);
     assert!(one.len() <= SHAPE_LIMIT, "{}", what());
-    let shapes = statements(dialect, text, complete);
+    let shapes = statements(dialect, text, complete).shapes;
     assert!(
         shapes.len() <= STATEMENT_LIMIT.min(text.len() + 1),
         "{}",

@@ -101,6 +101,7 @@ impl Session for HttpSession {
         if self.responses.is_in_body() && !self.open.is_empty() {
             found.push(Finding::Answering {
                 error: error(self.responses.status()),
+                unfinished: !self.responses.is_endless(),
             });
         }
     }

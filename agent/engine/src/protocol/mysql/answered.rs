@@ -242,7 +242,7 @@ impl MysqlSession {
         if let Some(statement) = self.open.statement()
             && statement.hidden
         {
-            let cut = statement.cut;
+            let more = statement.more;
             while let Some(shape) = self.open.next_statement() {
                 found.push(Finding::Asked { shape });
                 found.push(Finding::Answered {
@@ -250,7 +250,7 @@ impl MysqlSession {
                     error: None,
                 });
             }
-            if cut {
+            if more {
                 Self::missed(found);
             }
         }

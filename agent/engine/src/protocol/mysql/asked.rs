@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::{
     client::{Finding, SHAPE_LIMIT},
-    sql::{self, Dialect, STATEMENT_LIMIT},
+    sql::{self, Dialect, Statements},
 };
 use super::{
     EMPTY, FETCH, NOT_CAPTURED, UNKNOWN,
@@ -153,13 +153,12 @@ impl MysqlSession {
     /// Asks for the first statement of a text. The others are asked for when the server begins them: it
     /// stops at one that fails, and may not take the text for several at all.
     fn query(&mut self, body: &[u8], whole: bool, found: &mut Vec<Finding>) -> Statement {
-        let text = command::text(body);
-        let (dialect, text, complete) =
-            self.readable(text.unwrap_or_default(), whole && text.is_some());
-        let mut shapes = sql::statements(dialect, text, complete);
-        let cut = !complete
-            || shapes.len() >= STATEMENT_LIMIT
-            || shapes.last().is_some_and(|shape| shape.ends_with(CUT));
+        let sent = command::text(body);
+        let whole = whole && sent.is_some();
+        let sent = sent.unwrap_or_default();
+        let (dialect, text, complete) = self.readable(sent, whole);
+        let Statements { mut shapes, more } = sql::statements(dialect, text, complete);
+        let more = more || sql::may_end(sent.get(text.len()..).unwrap_or_default());
         let further = shapes.split_off(shapes.len().min(1));
         let first = match shapes.pop() {
             None => EMPTY.to_owned(),
@@ -172,7 +171,8 @@ impl MysqlSession {
             counts: true,
             several,
             further: further.into(),
-            cut,
+            more,
+            cut: !complete || more,
             hidden: false,
         }
     }

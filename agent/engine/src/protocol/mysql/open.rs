@@ -33,16 +33,18 @@ pub(super) struct Statement {
     pub(super) several: bool,
     /// Shapes of those behind it, which the server has not begun.
     pub(super) further: VecDeque<String>,
-    /// There may be more than those.
+    /// More stand behind those, or may.
+    pub(super) more: bool,
+    /// The end of the text was not read: the server tells whether more stand behind.
     pub(super) cut: bool,
     /// Some of its results were not captured, and maybe whole results of those behind it.
     pub(super) hidden: bool,
 }
 
 impl Statement {
-    /// None stands behind it.
+    /// None stands behind it, as far as its text was read.
     pub(super) fn is_last(&self) -> bool {
-        self.further.is_empty() && !self.cut
+        self.further.is_empty() && !self.more
     }
 }
 
@@ -83,6 +85,7 @@ impl Open {
             let room = FURTHER - self.further.min(FURTHER);
             if statement.further.len() > room {
                 statement.further.truncate(room);
+                statement.more = true;
                 statement.cut = true;
             }
             self.further += statement.further.len();

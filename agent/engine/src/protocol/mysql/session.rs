@@ -314,7 +314,10 @@ impl MysqlSession {
             self.ended(last, found);
         } else if self.open.front().is_some_and(Command::is_operation) {
             self.answering = true;
-            found.push(Finding::Answering { error: None });
+            found.push(Finding::Answering {
+                error: None,
+                unfinished: false,
+            });
         }
     }
 

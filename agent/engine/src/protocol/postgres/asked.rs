@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::{
     client::Finding,
-    sql::{self, STATEMENT_LIMIT},
+    sql::{self, Statements},
 };
 use super::{
     EMPTY, FUNCTION_CALL, NOT_CAPTURED, UNKNOWN,
@@ -91,11 +91,11 @@ impl PostgresSession {
         self.prepared.close_statement(b"");
         self.prepared.close_portal(b"");
         let statement = body.strip_suffix(&[0]).filter(|_| whole).unwrap_or(body);
-        let mut shapes = sql::statements(self.dialect, statement, whole);
+        let Statements { mut shapes, more } = sql::statements(self.dialect, statement, whole);
         if shapes.is_empty() {
             shapes.push(EMPTY.to_owned());
         }
-        if shapes.len() >= STATEMENT_LIMIT {
+        if more {
             Self::missed(found);
         }
         self.ask(shapes, found)

@@ -7,6 +7,8 @@ use super::message::{self, Header, Side};
 
 /// Longest part of a message's body that is kept, bytes.
 pub(super) const KEPT: usize = 1024;
+/// The same of a Query, whose statements are counted: as much as is captured of one write.
+pub(super) const KEPT_OF_QUERY: usize = 32 * 1024;
 /// Lengths of packets without a type (`MAX_STARTUP_PACKET_LENGTH`, `src/include/libpq/pqcomm.h`).
 const STARTUP_LENGTHS: std::ops::RangeInclusive<u32> = 8..=10_000;
 
@@ -142,6 +144,7 @@ impl Framer {
     pub(super) fn give_back(&mut self, body: Vec<u8>) {
         self.body = body;
         self.body.clear();
+        self.body.shrink_to(KEPT);
     }
 
     /// Goes on to the next thing.
@@ -227,7 +230,8 @@ impl Framer {
 /// How much of a body is needed.
 fn keep(side: Side, kind: u8) -> usize {
     match (side, kind) {
-        (Side::Client, b'Q' | b'P') => KEPT,
+        (Side::Client, b'Q') => KEPT_OF_QUERY,
+        (Side::Client, b'P') => KEPT,
         (Side::Client, 0 | b'B' | b'E' | b'C') | (Side::Server, b'C' | b'E' | b'S') => KEPT / 4,
         _ => 0,
     }

@@ -102,6 +102,11 @@ impl Pending {
         next.failed |= front.failed;
     }
 
+    /// More than one operation is open.
+    pub(super) fn has_several(&self) -> bool {
+        self.open > 1
+    }
+
     /// No operation is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open == 0

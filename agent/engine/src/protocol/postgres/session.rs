@@ -292,6 +292,10 @@ impl PostgresSession {
                 // It was asked for where nothing was captured.
                 Self::missed(found);
             }
+            if chunk.is_whole() && self.pending.has_several() {
+                // What was not captured was read before.
+                found.push(Finding::ReadInPart);
+            }
             self.answer_all(ready.rows, ready.failed, found);
         }
     }

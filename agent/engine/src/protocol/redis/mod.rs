@@ -9,6 +9,7 @@
 //! Keys, values and other arguments are passed over, not kept, unless the user wants them.
 
 mod command;
+mod inline;
 mod names;
 mod open;
 mod reply;
@@ -38,7 +39,8 @@ impl ClientProtocol for Redis {
         match written.split_first() {
             None => Recognised::Undecided,
             Some((b'*', rest)) => recognise_array(rest),
-            Some(_) => recognise_inline(written),
+            Some(_) if inline::is_command(written) => Recognised::Yes,
+            Some(_) => inline::recognise(written),
         }
     }
 
@@ -94,32 +96,6 @@ fn recognise_number(bytes: &mut &[u8], limit: i64) -> Option<usize> {
         }
     }
     Some(0)
-}
-
-/// Only lines that hardly anything else begins with: any text could be an inline command.
-fn recognise_inline(bytes: &[u8]) -> Recognised {
-    let mut answer = Recognised::No;
-    for line in [
-        "PING\r\n",
-        "INFO\r\n",
-        "DBSIZE\r\n",
-        "MONITOR\r\n",
-        "COMMAND\r\n",
-        "INFO commandstats\r\n",
-        "INFO all\r\n",
-    ] {
-        let len = line.len().min(bytes.len());
-        let (Some(front), Some(begin)) = (line.as_bytes().get(..len), bytes.get(..len)) else {
-            continue;
-        };
-        if front.eq_ignore_ascii_case(begin) {
-            if len == line.len() {
-                return Recognised::Yes;
-            }
-            answer = Recognised::Undecided;
-        }
-    }
-    answer
 }
 
 /// Whether the server replies at all (CLIENT REPLY).
@@ -220,11 +196,10 @@ impl Session for RedisSession {
 
 /// Whether a write, after framing was lost, begins with a command, not with the rest of a value.
 fn resumes(front: &[u8]) -> bool {
-    match Redis.recognise(front) {
-        Recognised::Yes => true,
-        Recognised::Undecided => front.first() == Some(&b'*'),
-        Recognised::No => false,
+    if front.first() == Some(&b'*') {
+        return Redis.recognise(front) != Recognised::No;
     }
+    inline::recognise(front) == Recognised::Yes
 }
 
 impl RedisSession {

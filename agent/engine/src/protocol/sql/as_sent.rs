@@ -29,7 +29,7 @@ mod tests {
     #[test]
     fn statements_as_sent_where_the_user_wants_that() {
         for dialect in DIALECTS.map(|dialect| dialect.with_literals(true)) {
-            let all = |text: &str| statements(dialect, text.as_bytes(), true);
+            let all = |text: &str| statements(dialect, text.as_bytes(), true).shapes;
             assert_eq!(
                 all(" select 1, 'a;b' ; ; select  /* why */ 2;\n"),
                 ["select 1, 'a;b'", "select  /* why */ 2"]
@@ -37,7 +37,7 @@ mod tests {
             assert_eq!(shape(dialect, b"select 'x' ; ", true), "select 'x'");
             // What is not whole says so, and the literals that are there stay.
             assert_eq!(
-                statements(dialect, b"select 1; select 'ab", false),
+                statements(dialect, b"select 1; select 'ab", false).shapes,
                 ["select 1", "select 'ab..."]
             );
         }
@@ -59,8 +59,10 @@ mod tests {
             "select 1; -- end",
             "begin; select 'a'; commit",
         ] {
-            let with = statements(dialect, text.as_bytes(), true).len();
-            let without = statements(Dialect::POSTGRESQL, text.as_bytes(), true).len();
+            let with = statements(dialect, text.as_bytes(), true).shapes.len();
+            let without = statements(Dialect::POSTGRESQL, text.as_bytes(), true)
+                .shapes
+                .len();
             assert_eq!(with, without, "{text:?}");
         }
     }

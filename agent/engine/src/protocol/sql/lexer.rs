@@ -54,6 +54,12 @@ impl<'a> Lexer<'a> {
         self.at
     }
 
+    /// The next token, and where it begins.
+    pub(super) fn next_at(&mut self) -> Option<(usize, Token<'a>)> {
+        let at = self.at;
+        self.next().map(|token| (at, token))
+    }
+
     /// The token at the front of `rest`, and its length.
     fn token(&mut self, first: u8, rest: &'a [u8]) -> Option<(Token<'a>, usize)> {
         let kind = self.dialect.kind;

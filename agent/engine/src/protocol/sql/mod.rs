@@ -26,7 +26,7 @@ use lexer::{Lexer, Token};
 use shaper::Shaper;
 
 /// Most statements that one text is split into; those behind are not told.
-pub(crate) const STATEMENT_LIMIT: usize = 128;
+pub(crate) const STATEMENT_LIMIT: usize = 1024;
 
 /// Which SQL it is, as far as its tokens differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,50 +121,74 @@ pub(crate) fn shape(dialect: Dialect, text: &[u8], complete: bool) -> String {
     shaper.finish(cut)
 }
 
-/// Shapes of the statements that `text` consists of, empty ones left out, at most [`STATEMENT_LIMIT`]. A
-/// semicolon within parentheses or within the body of a routine ends no statement.
-pub(crate) fn statements(dialect: Dialect, text: &[u8], complete: bool) -> Vec<String> {
+/// What a text is split into.
+#[derive(Debug, Default)]
+pub(crate) struct Statements {
+    /// Shapes of the statements, empty ones left out, at most [`STATEMENT_LIMIT`].
+    pub(crate) shapes: Vec<String>,
+    /// More may stand behind those.
+    pub(crate) more: bool,
+}
+
+/// The statements that `text` consists of. A semicolon within parentheses or within the body of a routine ends
+/// no statement. `complete`: `text` is all that was sent; else there is `more` if a statement ended in it: a
+/// single one that was cut is taken for a single one.
+pub(crate) fn statements(dialect: Dialect, text: &[u8], complete: bool) -> Statements {
     let mut shapes = Vec::new();
     let mut shaper = Shaper::default();
     let mut nesting = Nesting::default();
     let mut cut = !complete;
+    let mut doubt = false;
     // Where the present statement begins in the text.
     let mut start = 0;
     let mut lexer = Lexer::new(dialect, text, complete);
-    while let Some(token) = lexer.next() {
+    while let Some((at, token)) = lexer.next_at() {
         if token == Token::Cut {
             cut = true;
+            doubt = hides_more(dialect, text.get(at..).unwrap_or_default(), complete);
             break;
         }
         if token == Token::Other(b";") && nesting.is_top() {
-            let shape = told(
-                dialect,
-                std::mem::take(&mut shaper),
-                text.get(start..lexer.at()).unwrap_or_default(),
-                false,
-            );
+            let whole = text.get(start..lexer.at()).unwrap_or_default();
+            let shape = told(dialect, std::mem::take(&mut shaper), whole, false);
             start = lexer.at();
             nesting = Nesting::default();
             if !shape.is_empty() {
                 shapes.push(shape);
             }
             if shapes.len() == STATEMENT_LIMIT {
-                return shapes;
+                let more = !complete || has_text(text.get(start..));
+                return Statements { shapes, more };
             }
             continue;
         }
         nesting.take(token, dialect);
         shaper.take(token);
     }
+    let more = cut && (doubt || !shapes.is_empty());
     if !shaper.is_empty() || (cut && shapes.is_empty()) {
-        shapes.push(told(
-            dialect,
-            shaper,
-            text.get(start..).unwrap_or_default(),
-            cut,
-        ));
+        let rest = text.get(start..).unwrap_or_default();
+        shapes.push(told(dialect, shaper, rest, cut));
     }
-    shapes
+    Statements { shapes, more }
+}
+
+/// Whether a text that was not read may hold the end of a statement, and another behind it.
+pub(crate) fn may_end(text: &[u8]) -> bool {
+    memchr::memchr(b';', text).is_some_and(|at| has_text(text.get(at..)))
+}
+
+/// The same of what a lexer cuts. A text that is cut goes on as it began, unless there is a backslash that is not
+/// understood.
+fn hides_more(dialect: Dialect, text: &[u8], complete: bool) -> bool {
+    let backslash = || dialect.backslash == Backslash::Unknown && text.contains(&b'\\');
+    (complete || backslash()) && may_end(text)
+}
+
+/// Whether a text is more than blanks and semicolons.
+fn has_text(text: Option<&[u8]>) -> bool {
+    let text = text.unwrap_or_default();
+    text.iter().any(|byte| *byte > b' ' && *byte != b';')
 }
 
 /// How deep in a statement a token is. The rule for the bodies of routines (`CREATE FUNCTION .. BEGIN

@@ -79,6 +79,14 @@ const POSTGRESQL: &[&str] = &[
     "alter role u in database d set a = zqxjkvwy",
     "alter database d set a.b = 'zqxjkvwy'",
     "alter system set a = zqxjkvwy",
+    "alter function f() set a.b = zqxjkvwy",
+    "ALTER FUNCTION s.f(int, text) SET a TO zqxjkvwy, \"zqxjkvwy\"",
+    "alter procedure p(a int) security definer set a.b to zqxjkvwy",
+    "alter routine r set a = zqxjkvwy set b to zqxjkvwy",
+    "alter group g set a = zqxjkvwy; alter function f set b to zqxjkvwy",
+    "create function f() returns int language sql set a.b = zqxjkvwy as 'zqxjkvwy'",
+    "create function f() returns int as 'zqxjkvwy' language sql set a.b = zqxjkvwy",
+    "create or replace procedure p() set a to zqxjkvwy set b = zqxjkvwy as 'zqxjkvwy'",
     "set a = 'zqxjkvwy'",
     "set a.b = zqxjkvwy",
     "SET SESSION a TO zqxjkvwy",
@@ -259,7 +267,7 @@ fn literals_in_every_position() {
                 for complete in [false, true] {
                     let bytes = &text.as_bytes()[..at];
                     let one = shape(*dialect, bytes, complete);
-                    let several = statements(*dialect, bytes, complete).join(";");
+                    let several = statements(*dialect, bytes, complete).shapes.join(";");
                     let told = tells(&one) || tells(&several);
                     if told != (text.starts_with(CONTROL) && at >= 4) {
                         wrong.push(format!("{dialect:?} {text:?} at {at}: {one}: {several}"));

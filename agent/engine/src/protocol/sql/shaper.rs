@@ -49,6 +49,9 @@ const CONSTANTS: &[&str] = &["null", "true", "false"];
 /// Words that are values in a list that is folded.
 const VALUE_WORDS: &[&str] = &["null", "true", "false", "default"];
 
+/// What the body of a routine begins with, where that is no literal.
+const BODIES: &[&str] = &["begin", "return", "insert", "update", "delete", "replace"];
+
 /// Writes the shape of one statement.
 #[derive(Debug, Default)]
 pub(super) struct Shaper {
@@ -75,8 +78,12 @@ enum Setting {
     Start,
     /// After ALTER.
     Alter,
-    /// After ALTER ROLE and the like.
+    /// After ALTER ROLE, ALTER FUNCTION and the like.
     AlterThing,
+    /// After CREATE.
+    Create,
+    /// After CREATE FUNCTION.
+    CreateRoutine,
     /// After SET, before its `=` or TO.
     Name,
     /// What comes is a value.
@@ -91,11 +98,17 @@ impl Setting {
             _ if token == Token::Other(b";") => Self::Start,
             Self::Start if is(&["set", "pragma"]) => Self::Name,
             Self::Start if is(&["alter"]) => Self::Alter,
-            Self::Alter if is(&["system", "role", "user", "database"]) => Self::AlterThing,
-            Self::AlterThing if is(&["set"]) => Self::Name,
+            Self::Start if is(&["create"]) => Self::Create,
+            // Its parameters hold no secrets, and changes of columns stand behind them.
+            Self::Alter if is(&["table"]) => Self::No,
+            Self::Alter => Self::AlterThing,
+            Self::Create if is(&["function", "procedure"]) => Self::CreateRoutine,
+            Self::Create if is(&["or", "replace"]) => self,
+            Self::AlterThing | Self::CreateRoutine if is(&["set"]) => Self::Name,
+            Self::CreateRoutine if is(BODIES) => Self::No,
             Self::Name if is(&["to"]) => Self::Value,
             Self::Name if matches!(token, Token::Other(b"=" | b":=")) => Self::Value,
-            Self::AlterThing | Self::Name | Self::Value => self,
+            Self::AlterThing | Self::CreateRoutine | Self::Name | Self::Value => self,
             _ => Self::No,
         }
     }

@@ -198,8 +198,35 @@ fn sqlite() {
 }
 
 #[test]
+fn values_of_settings_and_of_columns() {
+    check(
+        Dialect::POSTGRESQL,
+        &[
+            (
+                "alter function f() set a.b = c",
+                "alter function f() set a.b = ?",
+            ),
+            (
+                "alter function f() rename to g",
+                "alter function f() rename to g",
+            ),
+            (
+                "alter table t alter column a set default b, add c int",
+                "alter table t alter column a set default b, add c int",
+            ),
+            (
+                "create function f() returns int begin atomic update t set a = b",
+                "create function f() returns int begin atomic update t set a = b",
+            ),
+            ("create table t (a int)", "create table t (a int)"),
+            ("update t set a = b", "update t set a = b"),
+        ],
+    );
+}
+
+#[test]
 fn statements_by_semicolons() {
-    let split = |text: &str| statements(Dialect::POSTGRESQL, text.as_bytes(), true);
+    let split = |text: &str| statements(Dialect::POSTGRESQL, text.as_bytes(), true).shapes;
     assert_eq!(split("select 1; select a ;"), ["select ?", "select a"]);
     assert_eq!(
         split("select ';' ; /* ; */ ; \"a;b\";$$;$$"),
@@ -222,8 +249,8 @@ fn statements_by_semicolons() {
         2
     );
     assert_eq!(split("begin; select 1; end; commit").len(), 4);
-    assert_eq!(split(&"a;".repeat(1000)).len(), STATEMENT_LIMIT);
-    let cut = |text: &str| statements(Dialect::POSTGRESQL, text.as_bytes(), false);
+    assert_eq!(split(&"a;".repeat(2000)).len(), STATEMENT_LIMIT);
+    let cut = |text: &str| statements(Dialect::POSTGRESQL, text.as_bytes(), false).shapes;
     assert_eq!(cut("select 1; select 'a"), ["select ?", "select ..."]);
     assert_eq!(cut("select 1; "), ["select ?"]);
     assert_eq!(cut(""), ["..."]);
@@ -231,6 +258,26 @@ fn statements_by_semicolons() {
     let shapes = split(&long);
     assert_eq!((shapes.len(), shapes[0].len()), (2, SHAPE_LIMIT));
     assert_eq!(shapes[1], "b");
+}
+
+#[test]
+fn statements_that_may_stand_behind() {
+    let limit = "a;".repeat(STATEMENT_LIMIT);
+    for (text, complete, expected) in [
+        ("select 1; select 2;", true, false),
+        ("select 1; select 'a", true, true),
+        (&limit, true, false),
+        (&format!("{limit} ; "), true, false),
+        (&format!("{limit}b"), true, true),
+        (&limit, false, true),
+        ("select a from t where b in (1, ", false, false),
+        ("insert into t values ('a; b", false, false),
+        ("select 1;", false, true),
+        ("select 1; selec", false, true),
+    ] {
+        let made = statements(Dialect::POSTGRESQL, text.as_bytes(), complete);
+        assert_eq!(made.more, expected, "{text} {complete}");
+    }
 }
 
 #[test]
@@ -391,7 +438,7 @@ fn nothing_of_a_literal_gets_out_wherever_it_is_cut() {
                 let bytes = &text.as_bytes()[..cut];
                 for complete in [cut == text.len(), false] {
                     let shape = shape(dialect, bytes, complete);
-                    let split = statements(dialect, bytes, complete);
+                    let split = statements(dialect, bytes, complete).shapes;
                     // Its first letter alone would be a leak too.
                     for shape in split.iter().chain([&shape]) {
                         assert!(!shape.contains('S'), "{text:?} cut at {cut}: {shape:?}");
@@ -426,7 +473,7 @@ fn any_bytes_are_taken() {
         for dialect in DIALECTS {
             for complete in [true, false] {
                 assert!(shape(dialect, &text, complete).len() <= SHAPE_LIMIT);
-                for shape in statements(dialect, &text, complete) {
+                for shape in statements(dialect, &text, complete).shapes {
                     assert!(shape.len() <= SHAPE_LIMIT);
                 }
             }

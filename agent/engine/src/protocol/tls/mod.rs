@@ -127,7 +127,10 @@ impl Session for TlsSession {
     fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) {
         if self.open && chunk.len > 0 {
             self.read = true;
-            found.push(Finding::Answering { error: None });
+            found.push(Finding::Answering {
+                error: None,
+                unfinished: false,
+            });
         }
     }
 

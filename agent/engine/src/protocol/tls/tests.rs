@@ -30,7 +30,10 @@ fn asked() -> Finding {
     }
 }
 
-const PART: Finding = Finding::Answering { error: None };
+const PART: Finding = Finding::Answering {
+    error: None,
+    unfinished: false,
+};
 
 #[test]
 fn records_are_recognised_and_nothing_else() {

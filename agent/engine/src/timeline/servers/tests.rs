@@ -113,6 +113,21 @@ fn what_is_open_ends_with_its_connection() {
     let outcome = connection.server().lost(50);
     connection.tell(&outcome);
     assert_eq!(connection.told, [told("http", "GET /a", 10, 20)]);
+    // Of these answers it is known that they go on.
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhe"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nConte",
+    ] {
+        let mut connection = Connection::new();
+        connection.write(10, b"GET /a HTTP/1.1\r\n\r\n");
+        connection.read(20, answer);
+        let outcome = connection.server().lost(50);
+        connection.tell(&outcome);
+        let mut lost = told("http", "GET /a", 10, 50);
+        lost.4 = Some("connection lost".to_owned());
+        assert_eq!(connection.told, [lost]);
+    }
     let mut connection = Connection::new();
     connection.write(10, b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
     let outcome = connection.server().lost(50);
@@ -125,6 +140,25 @@ fn what_is_open_ends_with_its_connection() {
     assert!(connection.open().is_empty());
     // Where nothing was understood nothing is lost.
     assert!(Connection::new().server().lost(50).answers.is_empty());
+}
+
+#[test]
+fn lines_in_capitals_are_inline_commands() {
+    for (line, answer, protocol) in [
+        (&b"GET k\r\n"[..], &b"$1\r\nv\r\n"[..], "redis"),
+        (b"get k\r\n", b"END\r\n", "memcached"),
+        (
+            b"GET /k HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 204 No\r\n\r\n",
+            "http",
+        ),
+    ] {
+        let mut connection = Connection::new();
+        connection.write(10, line);
+        connection.read(20, answer);
+        let told: Vec<_> = connection.told.iter().map(|told| told.0).collect();
+        assert_eq!(told, [protocol]);
+    }
 }
 
 #[test]
@@ -232,6 +266,17 @@ fn answers_that_came_together_and_were_read_in_part_are_marked() {
     );
     let outcome = connection.server().read(Some(OWNER), in_part(612), 40);
     assert_eq!(unseen(&outcome), [true, true]);
+    // The rest comes with the next read.
+    let mut several = Connection::new();
+    several.write(10, b"Q\0\0\0\x17select 1; select 2\0");
+    let front = Chunk {
+        front: b"T\0\0\x03\xe8",
+        tail: b"",
+        len: 1_200,
+    };
+    several.server().read(Some(OWNER), front, 20);
+    let rest = several.read(30, b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I");
+    assert_eq!(unseen(&rest), [true, true]);
     // What is asked later is answered whole.
     connection.write(50, b"*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n");
     assert_eq!(unseen(&connection.read(60, b":2\r\n")), [false]);

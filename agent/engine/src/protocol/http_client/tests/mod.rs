@@ -132,6 +132,14 @@ fn failed(status: &str) -> Finding {
 fn part(status: Option<&str>) -> Finding {
     Finding::Answering {
         error: status.map(str::to_owned),
+        unfinished: false,
+    }
+}
+
+fn unfinished() -> Finding {
+    Finding::Answering {
+        error: None,
+        unfinished: true,
     }
 }
 
@@ -360,6 +368,18 @@ fn a_response_until_the_end_of_the_connection() {
         ),
         [asked("GET api/a"), part(Some("500"))]
     );
+}
+
+#[test]
+fn a_response_that_stops_before_its_end() {
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n";
+    let length = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhe";
+    for response in [&chunked[..], length] {
+        assert_eq!(
+            run(&[Write(GET), Read(response)]),
+            [asked("GET api/a"), unfinished()]
+        );
+    }
 }
 
 #[test]

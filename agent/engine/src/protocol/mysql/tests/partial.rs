@@ -189,7 +189,10 @@ fn an_end_that_was_not_captured() {
     };
     // It may be the last read.
     session.read(chunk, &mut found);
-    let answering = Finding::Answering { error: None };
+    let answering = Finding::Answering {
+        error: None,
+        unfinished: false,
+    };
     assert_eq!(found, [asked("select a"), answering]);
     for sent in next() {
         transfer(&mut *session, &sent, &mut found);
@@ -418,6 +421,25 @@ fn commands_that_were_not_captured() {
     );
     assert!(found.contains(&Finding::Missed));
     assert_eq!(found[found.len() - 2..], then());
+}
+
+#[test]
+fn statements_behind_what_is_kept() {
+    let sql = "select 1;".repeat(1_000);
+    let mut bodies = vec![ok_body(0, STATUS | MORE); 999];
+    bodies.push(ok_body(0, STATUS));
+    // The server tells how many there were.
+    let found = findings(&[Client(query(&sql)), Server(packets(1, &bodies))]);
+    let asked = |it: &&Finding| matches!(it, Finding::Asked { .. });
+    assert_eq!(found.iter().filter(asked).count(), 1_000);
+    assert!(found.contains(&Finding::Missed));
+    // What it tells was not captured.
+    let found = captured(&[Client(query(&sql)), Server(packets(1, &bodies))]);
+    assert!(found.contains(&Finding::Missed));
+    // One alone.
+    let sql = format!("select {} from t", "a, ".repeat(1_000));
+    let found = captured(&[Client(query(&sql)), Server(set(300))]);
+    assert!(!found.contains(&Finding::Missed), "{found:?}");
 }
 
 #[test]

@@ -217,9 +217,54 @@ fn statements_behind_the_cut_are_missed() {
             .concat(),
         ),
     ]);
-    assert_eq!(found.len(), 5);
-    assert!(is_long(&found[1]), "{found:?}");
-    assert_eq!(found[2..], [rows(1), rows(2), Finding::Missed]);
+    assert_eq!(found.len(), 6);
+    assert_eq!(found[0], Finding::Missed);
+    assert!(is_long(&found[2]), "{found:?}");
+    assert_eq!(found[3..], [rows(1), rows(2), Finding::Missed]);
+    // Of the answers only the front and the end are seen.
+    let answers = [many_rows(), done("SELECT 100").repeat(3), ready()].concat();
+    let found = captured(&[Client(query(&sql)), Server(answers)]);
+    assert_eq!(found[0], Finding::Missed);
+    // One statement, as far as it is seen.
+    let long = format!("{} and a = ';'; -- ;", long_statement());
+    let found = captured(&[Client(query(&long)), Server(done("SELECT 1"))]);
+    assert_eq!(found[1..], [rows(1)]);
+}
+
+#[test]
+fn many_statements_are_counted() {
+    let long = format!("insert into t values ('{}')", ";a".repeat(9_000));
+    for (statements, sql) in [
+        (100, "select 1;".repeat(100)),
+        (1_000, "select 1;".repeat(1_000)),
+        (2, format!("{long}; commit")),
+        (1, long),
+    ] {
+        let [client, server] = [
+            query(&sql),
+            [done("SELECT 1").repeat(statements), ready()].concat(),
+        ];
+        let found = findings(&[Client(client), Server(server)]);
+        assert_eq!(found.len(), 2 * statements);
+        assert!(!found.contains(&Finding::Missed), "{statements}");
+    }
+    for sql in ["select 1;".repeat(5_000), "a;".repeat(1_025)] {
+        let found = findings(&[Client(query(&sql))]);
+        assert_eq!(found[0], Finding::Missed);
+    }
+}
+
+#[test]
+fn a_backslash_that_is_not_understood_may_hide_statements() {
+    for (sql, hides) in [
+        ("select '\\'; select 2; select '", true),
+        ("select '\\n', a from t;", false),
+    ] {
+        let mut session = Postgres.session();
+        let mut found = Vec::new();
+        partly(&mut *session, &Client(query(sql)), FRONT, 0, &mut found);
+        assert_eq!(found.contains(&Finding::Missed), hides, "{sql}");
+    }
 }
 
 #[test]
