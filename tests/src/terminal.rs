@@ -141,6 +141,19 @@ impl Terminal {
         self.parser().screen().alternate_screen()
     }
 
+    /// Takes the terminal away, as when a window is closed, and waits for the program's end.
+    ///
+    /// # Errors
+    /// It does not end, or this is not root.
+    pub fn hang_up(&self) -> Result<ExitStatus> {
+        // SAFETY: no memory is passed.
+        let result = unsafe { libc::ioctl(self.device.as_raw_fd(), libc::TIOCVHANGUP) };
+        ensure!(result == 0, "hang up: {}", io::Error::last_os_error());
+        self.process
+            .wait(END_LIMIT)
+            .context("it lives on without its terminal")
+    }
+
     /// Waits for the program to end, and for the terminal to be as it was before: main screen, cursor
     /// shown, no reports of mouse or pastes, the same modes.
     ///

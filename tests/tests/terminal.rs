@@ -147,6 +147,20 @@ fn sigterm_gives_the_terminal_back() -> Result<()> {
     agent.stop()
 }
 
+/// A terminal that goes away ends the view, which would else read from nothing for ever.
+#[test]
+fn a_lost_terminal_ends_it() -> Result<()> {
+    let Some(live) = live("terminal::a_lost_terminal_ends_it")? else {
+        return Ok(());
+    };
+    let scratch = Scratch::new("top")?;
+    let agent = Agent::start(&live, &[])?;
+    let top = top(&live, &agent.socket(), scratch.path(), &[])?;
+    top.expect(SHOW_LIMIT, "figures", |screen| screen.contains("req/s"))?;
+    top.hang_up()?;
+    agent.stop()
+}
+
 /// Where no agent answers, the view starts one within: it shows the route, holds programs in the kernel, and
 /// after `q` neither these nor its folder are left.
 #[test]

@@ -38,6 +38,8 @@ use crate::{
 
 /// How long the key reader may take to notice that the view has ended.
 const KEY_WAIT: Duration = Duration::from_millis(50);
+/// How long the reader of keys is waited for at the end.
+const READER_LIMIT: Duration = Duration::from_millis(500);
 /// How often "reconnecting (N s)" is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -96,7 +98,15 @@ impl Drop for Keys {
         // A reader in blocking_send must see a closed channel before it is waited for.
         self.events.close();
         while self.events.try_recv().is_ok() {}
-        if let Some(reader) = self.reader.take() {
+        let Some(reader) = self.reader.take() else {
+            return;
+        };
+        let until = Instant::now() + READER_LIMIT;
+        while !reader.is_finished() && Instant::now() < until {
+            thread::sleep(KEY_WAIT / 10);
+        }
+        // Where the terminal has gone away, reading it never ends: the process does.
+        if reader.is_finished() {
             // It only ends with an error by a panic, which its hook has told already.
             let _ = reader.join();
         }
