@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     num::NonZero,
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     process::{Command, ExitStatus},
@@ -36,6 +36,8 @@ pub struct Terminal {
     process: Process,
     /// The side of the user.
     keyboard: File,
+    /// The same, of who reads the screen.
+    output: RawFd,
     /// The side of the program; open, so that the terminal stays when the program is gone.
     device: OwnedFd,
     screen: Arc<Mutex<vt100::Parser>>,
@@ -67,14 +69,16 @@ impl Terminal {
             });
         }
         let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
-        let output = keyboard.try_clone()?;
+        let read = keyboard.try_clone()?;
+        let output = read.as_raw_fd();
         std::thread::spawn({
             let screen = Arc::clone(&screen);
-            move || show(output, &screen)
+            move || show(read, &screen)
         });
         Ok(Self {
             process: Process::start_in_foreground(name, command, StopSignal::Terminate)?,
             keyboard,
+            output,
             device,
             screen,
             modes_before,
@@ -144,11 +148,14 @@ impl Terminal {
     /// Takes the terminal away, as when a window is closed, and waits for the program's end.
     ///
     /// # Errors
-    /// It does not end, or this is not root.
+    /// It does not end.
     pub fn hang_up(&self) -> Result<ExitStatus> {
-        // SAFETY: no memory is passed.
-        let result = unsafe { libc::ioctl(self.device.as_raw_fd(), libc::TIOCVHANGUP) };
-        ensure!(result == 0, "hang up: {}", io::Error::last_os_error());
+        let nothing = File::open("/dev/null")?;
+        for side in [self.keyboard.as_raw_fd(), self.output] {
+            // SAFETY: both are open; who reads the second finds its end.
+            let result = unsafe { libc::dup2(nothing.as_raw_fd(), side) };
+            ensure!(result >= 0, "hang up: {}", io::Error::last_os_error());
+        }
         self.process
             .wait(END_LIMIT)
             .context("it lives on without its terminal")
