@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{ArgMatches, Args, parser::ValueSource};
+use clap::{Arg, ArgMatches, Args, parser::ValueSource};
 use whyslow_abi::thread::MAX_THREADS;
 use whyslow_engine::input::Settings;
 
@@ -20,6 +20,7 @@ const CAP_BPF: u64 = 1 << 39;
 
 /// What to watch, and limits.
 #[derive(Clone, Debug, Default, Args)]
+#[command(mut_args(switch))]
 pub(super) struct HostArgs {
     /// Watch these processes only (and their children)
     #[arg(
@@ -97,54 +98,22 @@ pub(super) struct HostArgs {
     )]
     routes: Vec<String>,
     /// Keep the values of query strings (they may hold secrets)
-    #[arg(
-        long,
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        help_heading = "Requests"
-    )]
+    #[arg(long, help_heading = "Requests")]
     show_query: Option<bool>,
     /// Read what requests ask of databases, caches, HTTP and name servers: counts, times, shapes. Costs more
-    #[arg(
-        long,
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        help_heading = "Requests"
-    )]
+    #[arg(long, help_heading = "Requests")]
     operations: Option<bool>,
     /// Tell a shape that one request asks for this often as repeated (10 unless given)
     #[arg(long, value_name = "N", help_heading = "Requests")]
     repeated: Option<u64>,
     /// Keep literals, keys and arguments in shapes: whatever secrets are in them leave the agent. Values bound to
     /// prepared statements are never read
-    #[arg(
-        long,
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        help_heading = "Requests"
-    )]
+    #[arg(long, help_heading = "Requests")]
     show_literals: Option<bool>,
     /// Read SQLite and what OpenSSL encrypts too (implies --operations), by breakpoints on functions of mapped
     /// libraries. Costs every process that calls them about 1 us a call; on virtual machines 20 us and more where
     /// the kernel has to step over an instruction
-    #[arg(
-        long,
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        help_heading = "Requests"
-    )]
+    #[arg(long, help_heading = "Requests")]
     library_probes: Option<bool>,
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
@@ -174,6 +143,26 @@ pub(super) fn given(matches: &ArgMatches) -> Vec<String> {
         .filter_map(|arg| arg.get_long())
         .map(|name| format!("--{name}"))
         .collect()
+}
+
+/// Flags that can also be turned off, should the file turn them on.
+const SWITCHES: [&str; 4] = [
+    "show_query",
+    "operations",
+    "show_literals",
+    "library_probes",
+];
+
+/// Makes a switch of an argument that is one.
+fn switch(arg: Arg) -> Arg {
+    if !SWITCHES.contains(&arg.get_id().as_str()) {
+        return arg;
+    }
+    arg.value_name("true|false")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .hide_possible_values(true)
 }
 
 impl HostArgs {
