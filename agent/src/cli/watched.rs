@@ -1,11 +1,6 @@
 //! What an agent says when it starts: who is watched, and what is read of them.
 
-use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _};
-
-use crate::source::{KernelOptions, WatchRules};
-
-/// `TCP_LISTEN` as `/proc/net/tcp` prints it, from `include/net/tcp_states.h`.
-const LISTEN: &str = "0A";
+use crate::source::{KernelOptions, WatchRules, kernel};
 
 /// Logs it, and each chosen port that nothing listens on yet.
 pub(super) fn log(options: &KernelOptions) {
@@ -13,7 +8,7 @@ pub(super) fn log(options: &KernelOptions) {
     if options.rules.ports.is_empty() {
         return;
     }
-    let open = open_ports();
+    let open = kernel::listening_ports();
     for port in &options.rules.ports {
         if !open.contains(port) {
             tracing::warn!("nothing listens on port {port} yet");
@@ -66,41 +61,8 @@ fn what(options: &KernelOptions) -> &'static str {
     }
 }
 
-/// TCP ports that something listens on, in any network namespace that has a process.
-fn open_ports() -> HashSet<u16> {
-    let mut ports = HashSet::new();
-    let mut namespaces = HashSet::new();
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return ports;
-    };
-    for process in processes.flatten() {
-        let path = process.path();
-        let Ok(namespace) = fs::metadata(path.join("ns/net")) else {
-            continue;
-        };
-        if !namespaces.insert(namespace.ino()) {
-            continue;
-        }
-        for table in ["net/tcp", "net/tcp6"] {
-            let table = fs::read_to_string(path.join(table)).unwrap_or_default();
-            ports.extend(table.lines().filter_map(listening_port));
-        }
-    }
-    ports
-}
-
-/// The port of a line of `/proc/net/tcp`, if it is that of a listener.
-fn listening_port(line: &str) -> Option<u16> {
-    let mut columns = line.split_ascii_whitespace().skip(1);
-    let (_, port) = columns.next()?.split_once(':')?;
-    let state = columns.nth(1)?;
-    (state == LISTEN).then(|| u16::from_str_radix(port, 16).ok())?
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::*;
 
     #[test]
@@ -126,32 +88,5 @@ mod tests {
         assert!(what(&options).contains("not read"));
         (options.operations, options.library_probes) = (true, true);
         assert!(what(&options).ends_with("with library probes"));
-    }
-
-    #[test]
-    fn only_listeners_open_a_port() {
-        let line = |state: &str| {
-            format!("   0: 0100007F:1F40 00000000:0000 {state} 00000000:00000000 00:00000000 0 0 0")
-        };
-        assert_eq!(listening_port(&line("0A")), Some(8000));
-        assert_eq!(listening_port(&line("01")), None);
-        for odd in [
-            "",
-            "sl local_address",
-            "0: x 0A",
-            "0: 00:FFFFF 0:0 0A",
-            "0: 0:1",
-        ] {
-            assert_eq!(listening_port(odd), None, "{odd:?}");
-        }
-    }
-
-    #[test]
-    fn a_listener_of_this_process_is_seen() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert!(open_ports().contains(&port));
-        drop(listener);
-        assert!(!open_ports().contains(&port));
     }
 }

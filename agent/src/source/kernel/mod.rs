@@ -14,6 +14,8 @@ mod rules;
 mod slots;
 mod sockets;
 
+pub(crate) use sockets::listening_ports;
+
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;

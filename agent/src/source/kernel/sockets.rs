@@ -2,7 +2,7 @@
 //! a time. Read when somebody looks at live waits or when processes are judged, never per event.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
@@ -10,6 +10,8 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use super::process;
 
 /// How long a table is taken for fresh where it does not know a socket.
 const FRESH: Duration = Duration::from_millis(500);
@@ -46,7 +48,7 @@ pub(super) struct SocketTables {
 impl SocketTables {
     /// A table that knows the socket of `pid` with this inode number, if there is one.
     pub(super) fn knowing(&mut self, pid: u32, inode: u64) -> Arc<SocketTable> {
-        let namespace = fs::metadata(format!("/proc/{pid}/ns/net")).map_or(0, |data| data.ino());
+        let namespace = namespace(pid).unwrap_or_default();
         if let Some((read, table)) = self.by_namespace.get(&namespace)
             && (table.get(inode).is_some_and(Socket::is_settled) || read.elapsed() < FRESH)
         {
@@ -177,6 +179,25 @@ impl SocketTable {
     }
 }
 
+/// TCP ports that something listens on, in any network namespace that has a process.
+#[must_use]
+pub(crate) fn listening_ports() -> HashSet<u16> {
+    let mut ports = HashSet::new();
+    let mut namespaces = HashSet::new();
+    for pid in process::all() {
+        if namespace(pid).is_some_and(|namespace| namespaces.insert(namespace)) {
+            ports.extend(SocketTable::of(pid).listening_ports);
+        }
+    }
+    ports
+}
+
+/// The network namespace of a process.
+fn namespace(pid: u32) -> Option<u64> {
+    let data = fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
+    Some(data.ino())
+}
+
 /// `0100007F:1538`: words of the address in memory order, port in hexadecimal.
 fn address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.split_once(':')?;
@@ -231,7 +252,7 @@ mod tests {
         let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let inode = |socket: &std::net::TcpListener| {
             let fd = std::os::fd::AsRawFd::as_raw_fd(socket);
-            super::super::process::descriptor_inode(pid, fd).unwrap()
+            process::descriptor_inode(pid, fd).unwrap()
         };
         let table = tables.knowing(pid, inode(&first));
         assert!(table.get(inode(&first)).unwrap().listening);
@@ -253,12 +274,46 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let pid = std::process::id();
         let table = SocketTable::of(pid);
-        let found = table.listeners(&super::super::process::sockets(pid));
+        let found = table.listeners(&process::sockets(pid));
         assert!(
             found
                 .iter()
                 .any(|inode| table.get(*inode).unwrap().local_port == port)
         );
         assert!(table.listens_on(port));
+    }
+
+    #[test]
+    fn only_listeners_open_a_port() {
+        let line = |state: &str| {
+            format!(
+                "   0: 0100007F:1F40 00000000:0000 {state} 00000000:00000000 00:00000000 0 0 0 1"
+            )
+        };
+        let ports = |line: &str| {
+            let mut table = SocketTable::default();
+            let _ = table.add_inet(line, true);
+            table.listening_ports
+        };
+        assert_eq!(ports(&line("0A")), [8000]);
+        assert_eq!(ports(&line("01")), Vec::<u16>::new());
+        for odd in [
+            "",
+            "sl local_address",
+            "0: x 0A",
+            "0: 00:FFFFF 0:0 0A",
+            "0: 0:1",
+        ] {
+            assert_eq!(ports(odd), Vec::<u16>::new(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_of_this_process_is_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listening_ports().contains(&port));
+        drop(listener);
+        assert!(!listening_ports().contains(&port));
     }
 }
