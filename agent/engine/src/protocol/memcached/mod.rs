@@ -29,10 +29,6 @@ use open::{Expect, Meta, Open};
 pub(crate) struct Memcached;
 
 impl ClientProtocol for Memcached {
-    fn tells_at_ends(&self) -> bool {
-        false
-    }
-
     fn name(&self) -> &'static str {
         "memcached"
     }
@@ -50,6 +46,10 @@ impl ClientProtocol for Memcached {
             commands: Commands::new(options.show_literals),
             ..MemcachedSession::default()
         })
+    }
+
+    fn tells_at_ends(&self) -> bool {
+        false
     }
 }
 

@@ -43,10 +43,6 @@ pub(crate) const FETCH: &str = "fetch: ";
 pub(crate) struct Mysql;
 
 impl ClientProtocol for Mysql {
-    fn tells_at_ends(&self) -> bool {
-        false
-    }
-
     fn name(&self) -> &'static str {
         "mysql"
     }
@@ -61,5 +57,9 @@ impl ClientProtocol for Mysql {
 
     fn session_with(&self, options: SessionOptions) -> Box<dyn Session> {
         Box::new(MysqlSession::new().with_literals(options.show_literals))
+    }
+
+    fn tells_at_ends(&self) -> bool {
+        false
     }
 }
