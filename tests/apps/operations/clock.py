@@ -16,26 +16,29 @@ def _queued_ns():
 
 
 class Clock:
-    """Sum and longest of what it has timed, ns: what of it the thread neither ran nor waited for a CPU, and all of
-    it. An operation lasts as long as one of them, or in between."""
+    """Sum and longest of what it has timed, ns: the least and the most that the thread can have spent neither on a
+    CPU nor waiting for one, and all of it. The first two differ where the thread lost its CPU while clocks were read.
+    An operation lasts as long as the first or the last, or in between."""
 
     def __init__(self):
         self.asked = 0
-        self.total = [0, 0]
-        self.slowest = [0, 0]
+        self.total = [0, 0, 0]
+        self.slowest = [0, 0, 0]
 
     def __enter__(self):
-        _queued_ns()
+        self.queued = [_queued_ns()]
         self.wall = time.monotonic_ns()
         self.cpu = time.thread_time_ns()
-        self.queued = _queued_ns()
+        self.queued.append(_queued_ns())
         return self
 
     def __exit__(self, *_):
-        queued = _queued_ns() - self.queued
+        self.queued.append(_queued_ns())
         cpu = time.thread_time_ns() - self.cpu
         wall = time.monotonic_ns() - self.wall
-        spent = [wall - cpu - queued, wall]
+        self.queued.append(_queued_ns())
+        before, begin, end, after = self.queued
+        spent = [wall - cpu - (after - before), wall - cpu - (end - begin), wall]
         self.asked += 1
         self.total = [sum(both) for both in zip(self.total, spent)]
         self.slowest = [max(both) for both in zip(self.slowest, spent)]
@@ -49,4 +52,4 @@ class Clock:
 
     def told(self):
         """As headers."""
-        return [("X-Asked-Ns", f"{self.total[0]} {self.total[1]}")]
+        return [("X-Asked-Ns", " ".join(map(str, self.total)))]

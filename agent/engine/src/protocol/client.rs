@@ -120,6 +120,12 @@ pub enum Finding {
     Encrypted,
     /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.
     Missed,
+    /// The server has begun a further operation of several that were asked for at once, and of which it runs none
+    /// behind one that fails: it is the oldest that is open.
+    Begun {
+        /// As in `Asked`.
+        shape: String,
+    },
 }
 
 /// One connection of a client.

@@ -1,6 +1,8 @@
 //! Connections to servers that watched processes made, by the inode number of their socket: what is
 //! spoken there, and which operations are open.
 
+mod take;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use super::speech::{Heard, Speech};
@@ -291,150 +293,6 @@ impl Server {
             && first.first_byte_ns == 0
         {
             first.first_byte_ns = now_ns;
-        }
-    }
-
-    fn take(
-        &mut self,
-        found: impl IntoIterator<Item = Finding>,
-        owner: Option<Owner>,
-        now_ns: u64,
-        mut moved: Moved,
-        outcome: &mut Outcome,
-    ) {
-        let mut unseen = false;
-        for finding in found {
-            match finding {
-                Finding::Asked { shape } if self.open.len() < OPEN => {
-                    self.asked(&shape, owner, now_ns, moved.asked());
-                }
-                Finding::Asked { .. } | Finding::Missed => outcome.missed = true,
-                Finding::Answered { rows, error } => {
-                    if let Some(mut operation) = self.open.pop_front() {
-                        operation.bytes = operation.bytes.saturating_add(moved.answered());
-                        outcome
-                            .answers
-                            .push(self.answered(operation, now_ns, (rows, error)));
-                    }
-                }
-                Finding::AnsweredAt { index, rows, error } => {
-                    let answer = self.answered_at(index, now_ns, (rows, error), &mut moved);
-                    outcome.answers.extend(answer);
-                }
-                Finding::Answering { error, unfinished } => {
-                    if let Some(operation) = self.open.front_mut() {
-                        operation.read_ns = now_ns;
-                        operation.error = error;
-                        operation.unfinished = unfinished;
-                    }
-                }
-                Finding::AnsweredBefore => {
-                    if let Some(mut operation) = self.open.pop_front() {
-                        let end_ns = operation.end_ns(now_ns);
-                        let error = operation.error.take();
-                        outcome
-                            .answers
-                            .push(self.answered(operation, end_ns, (0, error)));
-                    }
-                }
-                Finding::RowsEstimated => {
-                    if let Some(operation) = self.open.front_mut() {
-                        operation.rows_estimated = true;
-                    }
-                }
-                Finding::ReadInPart => {
-                    let told = self.protocol().is_none_or(ClientProtocol::tells_at_ends);
-                    unseen = self.open.len() > 1 || !told;
-                }
-                Finding::Encrypted => {}
-            }
-        }
-        if unseen {
-            self.unseen_ns = now_ns;
-            let answered = outcome.answers.iter_mut().map(|it| &mut it.operation);
-            // The answer to the next one may have begun there.
-            for operation in answered.chain(self.open.front_mut()) {
-                operation.answer_unseen = true;
-            }
-        }
-        self.count_part(moved);
-    }
-
-    fn asked(&mut self, shape: &str, owner: Option<Owner>, now_ns: u64, bytes: u64) {
-        let same = self.open.back().filter(|last| *last.shape == *shape);
-        let shape = same.map_or_else(|| shape.into(), |last| Arc::clone(&last.shape));
-        let protocol = self.speech.protocol();
-        let side_by_side = protocol.is_some_and(|it| it.side_by_side().is_some());
-        self.open.push_back(OpenOperation {
-            owner,
-            shape,
-            asked_ns: now_ns,
-            first_byte_ns: 0,
-            read_ns: 0,
-            error: None,
-            unfinished: false,
-            bytes: bytes.saturating_add(std::mem::take(&mut self.begun)),
-            rows_estimated: false,
-            answer_unseen: false,
-            waited_for: side_by_side || self.open.is_empty(),
-        });
-    }
-
-    /// What began and ended no operation is a part of one that goes on.
-    fn count_part(&mut self, moved: Moved) {
-        let part = match moved {
-            Moved::Written(bytes) if self.open.is_empty() => {
-                self.begun = self.begun.saturating_add(bytes);
-                return;
-            }
-            Moved::Written(bytes) => self.open.back_mut().map(|last| (last, bytes)),
-            Moved::Read(bytes) => self.open.front_mut().map(|first| (first, bytes)),
-        };
-        if let Some((operation, bytes)) = part {
-            operation.bytes = operation.bytes.saturating_add(bytes);
-        }
-    }
-
-    /// One of several that are asked side by side is over.
-    fn answered_at(
-        &mut self,
-        index: usize,
-        now_ns: u64,
-        (rows, error): (u64, Option<String>),
-        moved: &mut Moved,
-    ) -> Option<Answer> {
-        let mut operation = self.open.remove(index)?;
-        operation.first_byte_ns = now_ns;
-        operation.bytes = operation.bytes.saturating_add(moved.answered());
-        Some(Answer {
-            begin_ns: operation.asked_ns,
-            end_ns: now_ns,
-            rows,
-            error,
-            operation,
-            cut: false,
-        })
-    }
-
-    /// The oldest operation is over. The next begins where this has ended.
-    fn answered(
-        &mut self,
-        mut operation: OpenOperation,
-        end_ns: u64,
-        (rows, error): (u64, Option<String>),
-    ) -> Answer {
-        if operation.first_byte_ns == 0 {
-            operation.first_byte_ns = end_ns;
-        }
-        let begin_ns = operation.asked_ns.max(self.answered_ns);
-        self.answered_ns = end_ns;
-        Answer {
-            operation,
-            begin_ns,
-            end_ns,
-            rows,
-            error,
-            cut: false,
         }
     }
 }

@@ -15,7 +15,7 @@ fn whole(bytes: &[u8]) -> Chunk<'_> {
 fn count(found: &[Finding], open: &mut u64, missed: &mut bool) {
     for finding in found {
         match finding {
-            Finding::Asked { .. } => *open += 1,
+            Finding::Asked { .. } | Finding::Begun { .. } => *open += 1,
             Finding::Answered { .. } | Finding::AnsweredAt { .. } | Finding::AnsweredBefore => {
                 *open = open.checked_sub(1).expect("an answer to nothing");
             }
@@ -79,7 +79,9 @@ fn operations_that_are_never_answered() {
                 kept -= handed_on
                     .iter()
                     .map(|finding| match finding {
-                        Finding::Asked { shape } => shape.capacity() as i64,
+                        Finding::Asked { shape } | Finding::Begun { shape } => {
+                            shape.capacity() as i64
+                        }
                         _ => 0,
                     })
                     .sum::<i64>();

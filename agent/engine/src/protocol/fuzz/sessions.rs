@@ -59,7 +59,7 @@ impl Tally {
     fn take(&mut self, from: usize, what: &dyn Fn() -> String) {
         for finding in &self.findings[from..] {
             match finding {
-                Finding::Asked { shape } => {
+                Finding::Asked { shape } | Finding::Begun { shape } => {
                     self.asked += 1;
                     check_text(shape, SHAPE_LIMIT, what);
                 }
@@ -141,7 +141,8 @@ fn drive(
 
 /// Shapes, answers, both in their order: what must not depend on where bytes were split.
 fn sequences(findings: &[Finding]) -> (Vec<&Finding>, Vec<&Finding>) {
-    let asks = |finding: &&Finding| matches!(finding, Finding::Asked { .. });
+    let asks =
+        |finding: &&Finding| matches!(finding, Finding::Asked { .. } | Finding::Begun { .. });
     // A part of an answer is told for each transfer.
     let parts = |finding: &&Finding| matches!(finding, Finding::Answering { .. });
     findings.iter().filter(|f| !parts(f)).partition(asks)

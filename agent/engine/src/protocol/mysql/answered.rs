@@ -224,7 +224,7 @@ impl MysqlSession {
                 found.push(Finding::Answered { rows, error: None });
             }
         }
-        found.push(Finding::Asked { shape });
+        found.push(Finding::Begun { shape });
     }
 
     /// The first open command is answered to its end, and well.
@@ -244,7 +244,7 @@ impl MysqlSession {
         {
             let more = statement.more;
             while let Some(shape) = self.open.next_statement() {
-                found.push(Finding::Asked { shape });
+                found.push(Finding::Begun { shape });
                 found.push(Finding::Answered {
                     rows: 0,
                     error: None,

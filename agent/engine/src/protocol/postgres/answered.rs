@@ -78,6 +78,8 @@ impl PostgresSession {
         self.copying = false;
         if self.pending.answer() {
             found.push(Finding::Answered { rows, error: None });
+            let next = self.pending.begin_next();
+            found.extend(next.map(|shape| Finding::Begun { shape }));
         } else if !self.client_lost {
             // It was asked for where nothing was captured.
             Self::missed(found);

@@ -61,7 +61,7 @@ impl PostgresSession {
                 true
             }
             b'S' => self.pending.sync(),
-            b'F' => self.ask(vec![FUNCTION_CALL.to_owned()], found),
+            b'F' => self.ask(FUNCTION_CALL.to_owned(), Vec::new(), found),
             _ => true,
         };
         self.client.give_back(body);
@@ -92,24 +92,25 @@ impl PostgresSession {
         self.prepared.close_portal(b"");
         let statement = body.strip_suffix(&[0]).filter(|_| whole).unwrap_or(body);
         let Statements { mut shapes, more } = sql::statements(self.dialect, statement, whole);
-        if shapes.is_empty() {
-            shapes.push(EMPTY.to_owned());
-        }
+        let further = shapes.split_off(shapes.len().min(1));
         if more {
             Self::missed(found);
         }
-        self.ask(shapes, found)
+        let first = shapes.pop().unwrap_or_else(|| EMPTY.to_owned());
+        self.ask(first, further, found)
     }
 
-    /// A message that asks for this at once, up to a ReadyForQuery; `false`: too many are pending.
-    fn ask(&mut self, shapes: Vec<String>, found: &mut Vec<Finding>) -> bool {
-        let count = u32::try_from(shapes.len()).unwrap_or(u32::MAX);
-        let room = self.pending.has_room(count);
-        if room {
-            found.extend(shapes.into_iter().map(|shape| Finding::Asked { shape }));
-            self.pending.query(count);
+    /// A message that asks for this, and then for the `further` ones, up to a ReadyForQuery; `false`: too many are
+    /// pending. The further ones are told when the server begins them: it runs none behind one that fails.
+    fn ask(&mut self, shape: String, further: Vec<String>, found: &mut Vec<Finding>) -> bool {
+        if !self.pending.has_room() {
+            return false;
         }
-        room
+        found.push(Finding::Asked { shape });
+        if !self.pending.query(further) {
+            Self::missed(found);
+        }
+        true
     }
 
     fn parse(&mut self, body: &[u8], whole: bool) {
@@ -142,7 +143,7 @@ impl PostgresSession {
     }
 
     fn execute(&mut self, body: &[u8], found: &mut Vec<Finding>) -> bool {
-        if !self.pending.has_room(1) {
+        if !self.pending.has_room() {
             return false;
         }
         let shape = match text(body) {

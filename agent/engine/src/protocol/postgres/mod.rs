@@ -1,8 +1,9 @@
 //! PostgreSQL and what speaks as it does (CockroachDB, YugabyteDB, PgBouncer): the frontend/backend
 //! protocol, version 3 (PostgreSQL 18 manual, chapter "Frontend/Backend Protocol").
 //!
-//! An operation is a statement of a simple Query, an Execute, or a FunctionCall. Those that the server
-//! skips because one before them failed end with the error [`SKIPPED`]. Parse, Bind and Describe are none.
+//! An operation is a statement of a simple Query that the server begins (behind one that fails it begins none), an
+//! Execute, or a FunctionCall. An Execute that the server skips because one before it failed ends with the error
+//! [`SKIPPED`]. Parse, Bind and Describe are none.
 //!
 //! Values are passed over, not kept, but for those in a statement where the user wants literals. Of a connection that gets encrypted nothing is told but that.
 

@@ -6,9 +6,11 @@ use super::super::client::OPEN_LIMIT;
 
 /// ReadyForQuery messages that may be expected at a time.
 const GROUPS: usize = 4_096;
+/// Statements behind the first of a Query, over all of them, whose shapes are kept.
+const FURTHER: usize = 1_024;
 
 /// What one ReadyForQuery ends: a Query, a FunctionCall, or all up to a Sync.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Group {
     /// Operations without an answer.
     pub(super) open: u32,
@@ -16,6 +18,8 @@ pub(super) struct Group {
     pub(super) failed: bool,
     /// It is a Query, which has no Sync.
     simple: bool,
+    /// Shapes of statements that the server has not begun.
+    pub(super) further: VecDeque<String>,
 }
 
 /// Groups in the order in which they are answered.
@@ -26,22 +30,31 @@ pub(super) struct Pending {
     last: Group,
     /// Open operations of all groups.
     open: u64,
+    /// Shapes of statements not begun, of all groups.
+    further: usize,
 }
 
 impl Pending {
-    /// Whether so many operations more can be kept.
-    pub(super) fn has_room(&self, operations: u32) -> bool {
-        self.closed.len() < GROUPS && self.open + u64::from(operations) <= OPEN_LIMIT
+    /// Whether an operation and a group more can be kept.
+    pub(super) fn has_room(&self) -> bool {
+        self.closed.len() < GROUPS && self.open < OPEN_LIMIT
     }
 
-    /// A Query or a FunctionCall with so many operations, for which there is room.
-    pub(super) fn query(&mut self, operations: u32) {
-        self.open += u64::from(operations);
+    /// A Query or a FunctionCall, for which there is room, and the statements behind its first; `false`: those are
+    /// too many.
+    pub(super) fn query(&mut self, further: Vec<String>) -> bool {
+        let room = FURTHER - self.further.min(FURTHER);
+        let fits = further.len() <= room;
+        let further: VecDeque<_> = further.into_iter().take(room).collect();
+        self.open += 1;
+        self.further += further.len();
         self.closed.push_back(Group {
-            open: operations,
+            open: 1,
             failed: false,
             simple: true,
+            further,
         });
+        fits
     }
 
     /// An Execute, for which there is room.
@@ -52,7 +65,7 @@ impl Pending {
 
     /// A Sync; `false`: too many are pending.
     pub(super) fn sync(&mut self) -> bool {
-        let room = self.has_room(0);
+        let room = self.closed.len() < GROUPS;
         if room {
             self.closed.push_back(std::mem::take(&mut self.last));
         }
@@ -68,6 +81,16 @@ impl Pending {
         any
     }
 
+    /// The server begins the next statement of the Query that it is at.
+    pub(super) fn begin_next(&mut self) -> Option<String> {
+        let group = self.front();
+        let next = group.further.pop_front()?;
+        group.open += 1;
+        self.open += 1;
+        self.further -= 1;
+        Some(next)
+    }
+
     /// The server skips the rest of what it is at.
     pub(super) fn fail(&mut self) {
         self.front().failed = true;
@@ -81,19 +104,19 @@ impl Pending {
             None => std::mem::take(&mut self.last),
         };
         self.open -= u64::from(group.open);
+        self.further -= group.further.len();
         group
     }
 
     /// The server waits for data to copy. A Sync that was sent ahead with the Execute gets no answer:
     /// the server passes over it until the data ends.
     pub(super) fn copy_in(&mut self) {
-        let Some(front) = self.closed.front().copied() else {
-            return;
-        };
-        if front.simple {
+        if self.closed.front().is_none_or(|front| front.simple) {
             return;
         }
-        self.closed.pop_front();
+        let Some(front) = self.closed.pop_front() else {
+            return;
+        };
         let next = match self.closed.front_mut() {
             Some(next) => next,
             None => &mut self.last,
@@ -102,9 +125,9 @@ impl Pending {
         next.failed |= front.failed;
     }
 
-    /// More than one operation is open.
+    /// More than one operation is open, or may be begun.
     pub(super) fn has_several(&self) -> bool {
-        self.open > 1
+        self.open > 1 || self.further > 0
     }
 
     /// No operation is open.
@@ -115,6 +138,7 @@ impl Pending {
     /// All groups; none is pending afterwards.
     pub(super) fn clear(&mut self) -> Vec<Group> {
         self.open = 0;
+        self.further = 0;
         let mut groups: Vec<_> = std::mem::take(&mut self.closed).into();
         groups.push(std::mem::take(&mut self.last));
         groups

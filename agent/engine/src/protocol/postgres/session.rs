@@ -5,6 +5,8 @@
 //! write after one. After a gap, a write that is messages from its first byte on will do too, and so will
 //! what the server begins its answer to that with.
 
+use std::collections::VecDeque;
+
 use super::super::{
     Recognised,
     client::{Chunk, Finding, Session},
@@ -13,7 +15,7 @@ use super::super::{
 use super::{
     NOT_CAPTURED, SKIPPED, UNKNOWN_ERROR,
     asked::Parsed,
-    ending,
+    ending::{self, Ready},
     framing::{Framer, Input, Step},
     message::{self, Side},
     names::Prepared,
@@ -31,6 +33,14 @@ pub(super) enum Setup {
     /// The server is to tell, in one byte, whether it encrypts.
     AskedToEncrypt,
     Done,
+}
+
+/// How the last operation ended of those whose answers were not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Well { rows: u64 },
+    Failed,
+    Unknown,
 }
 
 /// One connection to PostgreSQL.
@@ -106,7 +116,7 @@ impl Session for PostgresSession {
             self.follow_server(chunk, input, found);
         }
         if self.idle && self.client_lost {
-            self.answer_all(0, false, found);
+            self.answer_all(End::Unknown, found);
         }
     }
 
@@ -114,7 +124,7 @@ impl Session for PostgresSession {
         if self.stopped {
             return;
         }
-        self.answer_all(0, false, found);
+        self.answer_all(End::Unknown, found);
         Self::missed(found);
         self.setup = Setup::Done;
         self.client.reset();
@@ -296,26 +306,56 @@ impl PostgresSession {
                 // What was not captured was read before.
                 found.push(Finding::ReadInPart);
             }
-            self.answer_all(ready.rows, ready.failed, found);
+            let end = match ready {
+                Ready { failed: true, .. } => End::Failed,
+                Ready { rows, .. } => End::Well { rows },
+            };
+            self.answer_all(end, found);
         }
     }
 
-    /// The server is ready, and it is not known how it answered each of what is open. `rows` and `failed`
-    /// are those of the last.
-    fn answer_all(&mut self, rows: u64, failed: bool, found: &mut Vec<Finding>) {
+    /// The server is ready, and it is not known how it answered each of what is open.
+    fn answer_all(&mut self, end: End, found: &mut Vec<Finding>) {
         self.rows = 0;
         self.copying = false;
         let groups = self.pending.clear();
         let last = groups.iter().rposition(|group| group.open > 0);
         for (index, mut group) in groups.into_iter().enumerate() {
-            let is_last = Some(index) == last && !group.failed;
-            group.open -= u32::from(is_last);
-            Self::end_group(group, found);
-            if is_last {
-                found.push(Finding::Answered {
-                    rows,
-                    error: failed.then(|| UNKNOWN_ERROR.to_owned()),
-                });
+            if Some(index) == last && !group.failed {
+                group.open -= 1;
+                let further = std::mem::take(&mut group.further);
+                Self::end_group(group, found);
+                Self::answer_last(end, further, found);
+            } else {
+                if !group.failed && !group.further.is_empty() {
+                    // Maybe it failed.
+                    Self::missed(found);
+                }
+                Self::end_group(group, found);
+            }
+        }
+    }
+
+    /// Ends the last open operation, and those that the server was to begin behind it.
+    fn answer_last(end: End, further: VecDeque<String>, found: &mut Vec<Finding>) {
+        let answered = |rows| Finding::Answered { rows, error: None };
+        match end {
+            End::Well { rows } => {
+                for shape in further {
+                    found.extend([answered(0), Finding::Begun { shape }]);
+                }
+                found.push(answered(rows));
+            }
+            End::Failed if further.is_empty() => found.push(Finding::Answered {
+                rows: 0,
+                error: Some(UNKNOWN_ERROR.to_owned()),
+            }),
+            End::Failed | End::Unknown => {
+                // Which of them failed, and so which were begun, is not known.
+                found.push(answered(0));
+                if !further.is_empty() {
+                    Self::missed(found);
+                }
             }
         }
     }

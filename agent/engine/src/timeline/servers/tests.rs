@@ -237,6 +237,35 @@ fn open_operations_have_a_bound_over_all_connections() {
     assert!(!servers.is_full());
 }
 
+/// Behind a statement that fails the server begins none.
+#[test]
+fn statements_of_one_text_are_told_when_they_begin() {
+    let mut connection = Connection::new();
+    connection.write(10, b"Q\0\0\0\x21select 1; select a; select b\0");
+    assert_eq!(connection.open(), [("select ?".to_owned(), 99)]);
+    let done = b"C\0\0\0\x0dSELECT 1\0";
+    let outcome = connection.read(20, done);
+    assert!(outcome.answers[0].operation.waited_for);
+    assert_eq!(connection.open(), [("select a".to_owned(), 99)]);
+    // Behind them another request asks on the same connection.
+    let other = Some((2, 2));
+    let query = whole(b"Q\0\0\0\x0dselect c\0");
+    connection.server().written(other, query, 30);
+    let outcome = connection.read(40, b"E\0\0\0\x0cC42703\0\0Z\0\0\0\x05I");
+    let operation = &outcome.answers[0].operation;
+    assert_eq!(
+        (operation.owner, operation.waited_for),
+        (Some(OWNER), false)
+    );
+    let mut failed = told("postgresql", "select a", 20, 40);
+    failed.4 = Some("42703".to_owned());
+    let first = told("postgresql", "select ?", 10, 20);
+    assert_eq!(connection.told, [first, failed]);
+    assert_eq!(connection.open(), []);
+    let outcome = connection.read(50, &[&done[..], b"Z\0\0\0\x05I"].concat());
+    assert_eq!(outcome.answers[0].operation.owner, other);
+}
+
 #[test]
 fn answers_that_came_together_and_were_read_in_part_are_marked() {
     let answers = b"$600\r\n".to_vec();
@@ -277,6 +306,15 @@ fn answers_that_came_together_and_were_read_in_part_are_marked() {
     several.server().read(Some(OWNER), front, 20);
     let rest = several.read(30, b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I");
     assert_eq!(unseen(&rest), [true, true]);
+    // What the server begins then is one of several.
+    several.write(40, b"Q\0\0\0\x17select 1; select 2\0");
+    let chunk = Chunk {
+        front: b"C\0\0\0\x0dSELECT 1\0T\0\0\x03\xe8",
+        tail: b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I",
+        len: 1_038,
+    };
+    let together = several.server().read(Some(OWNER), chunk, 50);
+    assert_eq!(unseen(&together), [true, true]);
     // What is asked later is answered whole.
     connection.write(50, b"*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n");
     assert_eq!(unseen(&connection.read(60, b":2\r\n")), [false]);

@@ -353,7 +353,7 @@ fn literals_where_the_user_wants_them() {
         [
             asked("select 'a'"),
             rows(1),
-            asked("select 2"),
+            begun("select 2"),
             rows(1),
             asked("select ?, 'b'"),
             rows(1),

@@ -154,7 +154,7 @@ fn any_bytes_are_taken() {
         }
         for finding in &found {
             match finding {
-                Finding::Asked { shape } => {
+                Finding::Asked { shape } | Finding::Begun { shape } => {
                     open += 1;
                     assert!(shape.len() <= super::super::super::client::SHAPE_LIMIT);
                 }

@@ -153,6 +153,12 @@ fn asked(shape: &str) -> Finding {
     }
 }
 
+fn begun(shape: &str) -> Finding {
+    Finding::Begun {
+        shape: shape.to_owned(),
+    }
+}
+
 fn rows(rows: u64) -> Finding {
     Finding::Answered { rows, error: None }
 }
@@ -377,9 +383,9 @@ fn several_statements() {
         &[
             asked("insert into t values (...)"),
             rows(4),
-            asked("set @a = ?"),
+            begun("set @a = ?"),
             rows(0),
-            asked("select a from t"),
+            begun("select a from t"),
             rows(2),
         ],
     );
@@ -390,7 +396,7 @@ fn several_statements() {
             Client(query("select 1; selec; select 3")),
             Server(packets(1, &bodies)),
         ],
-        &[asked("select ?"), rows(1), asked("selec"), failed("1064")],
+        &[asked("select ?"), rows(1), begun("selec"), failed("1064")],
     );
     check(
         &[
@@ -437,7 +443,7 @@ fn procedures() {
             Client(query("CALL p(1); select 1")),
             Server(packets(1, &bodies)),
         ],
-        &[asked("CALL p(?)"), rows(3), asked("select ?"), rows(1)],
+        &[asked("CALL p(?)"), rows(3), begun("select ?"), rows(1)],
     );
     check(
         &[

@@ -5,6 +5,7 @@ mod gap;
 mod hostile;
 mod partial;
 mod recognise;
+mod several;
 
 use super::super::client::{Chunk, Finding, Session};
 use super::*;
@@ -114,6 +115,12 @@ fn ready() -> Vec<u8> {
 
 fn asked(shape: &str) -> Finding {
     Finding::Asked {
+        shape: shape.to_owned(),
+    }
+}
+
+fn begun(shape: &str) -> Finding {
+    Finding::Begun {
         shape: shape.to_owned(),
     }
 }
@@ -251,53 +258,6 @@ fn rows_of_tags() {
             &[asked("a"), rows(count)],
         );
     }
-}
-
-#[test]
-fn a_query_of_several_statements() {
-    check(
-        &[
-            Client(query(
-                "begin; select 1; update t set a = 2 where b = ';'; commit;",
-            )),
-            Server(
-                [
-                    done("BEGIN"),
-                    row("1"),
-                    done("SELECT 1"),
-                    done("UPDATE 7"),
-                    done("COMMIT"),
-                    ready(),
-                ]
-                .concat(),
-            ),
-        ],
-        &[
-            asked("begin"),
-            asked("select ?"),
-            asked("update t set a = ? where b = ?"),
-            asked("commit"),
-            rows(0),
-            rows(1),
-            rows(7),
-            rows(0),
-        ],
-    );
-    // The server skips what comes after an error.
-    check(
-        &[
-            Client(query("select 1; selec; select 3")),
-            Server([done("SELECT 1"), error("42601"), ready()].concat()),
-        ],
-        &[
-            asked("select ?"),
-            asked("selec"),
-            asked("select ?"),
-            rows(1),
-            failed("42601"),
-            failed(SKIPPED),
-        ],
-    );
 }
 
 #[test]
