@@ -2,7 +2,7 @@
 //! transfer, for user space to read operations from.
 
 use whyslow_abi::{
-    connection::{SERVER_GAP, SERVER_IGNORED},
+    connection::{SERVER_GAP, SERVER_IGNORED, SERVER_READER},
     record::{
         DATA_ANSWERED, DATA_FRONT, DATA_GAP, DATA_PIECES, DATA_SHORT, DATA_SPENT, DATA_TAIL,
         DATA_WRITTEN, DataHead, DataRecord, RecordKind, ServerAddress, ShortDataRecord,
@@ -82,7 +82,7 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
     let Some(state) = server_state(peer) else {
         return;
     };
-    if *state & SERVER_IGNORED != 0 {
+    if passes_over(slot, state, exchange.writes != 0) {
         return;
     }
     let pieces = if exchange.writes != 0 { DATA_PIECES } else { 1 };
@@ -105,7 +105,7 @@ fn on_transfer(slot: &mut ThreadSlot, exchange: &Exchange) {
             gap: u64::from(*state & SERVER_GAP),
         };
         if slot.data_budget == 0 || ship_piece(slot, exchange, &raw const piece) == 0 {
-            *state |= SERVER_GAP;
+            note_gap(state);
             return;
         }
         *state &= !SERVER_GAP;
@@ -126,6 +126,37 @@ pub fn server_state(peer: u64) -> Option<&'static mut u32> {
     // SAFETY: values of a least-recently-used map may be used anew while they are looked at: then a bit of
     // another connection is wrong, which a gap too many or too few is.
     unsafe { known?.as_mut() }
+}
+
+/// Whether a transfer is not told, since user space has no use for what is said there: all but the first read of a
+/// request, which is an answer.
+#[inline(always)]
+pub fn passes_over(slot: &mut ThreadSlot, state: &mut u32, writes: bool) -> bool {
+    *state & SERVER_IGNORED != 0 && (writes || is_read_again(slot, state) != 0)
+}
+
+/// Whether the request has read there last, of all requests; from now on it has. A function of its own for the
+/// verifier too, and for the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_read_again(slot: *mut ThreadSlot, state: *mut u32) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let (Some(slot), Some(state)) = (unsafe { slot.as_mut() }, unsafe { state.as_mut() }) else {
+        return 0;
+    };
+    let connection = (slot.connection as u32).wrapping_mul(0x9e37_79b1);
+    let reader = (connection ^ slot.request << 8) & SERVER_READER;
+    let again = *state & SERVER_READER == reader;
+    *state = SERVER_IGNORED | reader;
+    i32::from(again)
+}
+
+/// Bytes were not shipped.
+#[inline(always)]
+pub fn note_gap(state: &mut u32) {
+    if *state & SERVER_IGNORED == 0 {
+        *state |= SERVER_GAP;
+    }
 }
 
 /// A part of a transfer.

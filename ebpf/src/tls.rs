@@ -7,7 +7,7 @@
 //! process accepted: only those to servers come here.
 
 use whyslow_abi::{
-    connection::{SERVER_GAP, SERVER_IGNORED},
+    connection::SERVER_GAP,
     library::{
         EncryptedPeer, Library, LibraryCall, LibraryCalls, LibraryObject, PLAIN_TEXT_OF,
         TLS_READ_EX, TLS_WRITE, TLS_WRITE_EX,
@@ -17,7 +17,7 @@ use whyslow_abi::{
 };
 
 use crate::{
-    data::{Exchange, Moved, fill_head, fill_server, server_state},
+    data::{Exchange, Moved, fill_head, fill_server, note_gap, passes_over, server_state},
     emit::{self, SUBMIT},
     kernel,
     library::{Caller, calls_at, clock, goes_on},
@@ -101,17 +101,18 @@ pub fn returned(caller: Caller, slot: &mut ThreadSlot, call: &mut LibraryCall, r
     let Some(state) = server_state(server.peer | PLAIN_TEXT_OF) else {
         return;
     };
-    if *state & SERVER_IGNORED != 0 {
+    let writes = function == TLS_WRITE || function == TLS_WRITE_EX;
+    if passes_over(slot, state, writes) {
         return;
     }
     if call.missed != 0 {
-        *state |= SERVER_GAP;
+        note_gap(state);
         call.missed = 0;
     }
     let plain = Plain {
         server,
         start,
-        writes: function == TLS_WRITE || function == TLS_WRITE_EX,
+        writes,
         now: clock(),
     };
     let pieces = if plain.writes { DATA_PIECES } else { 1 };
@@ -124,7 +125,7 @@ pub fn returned(caller: Caller, slot: &mut ThreadSlot, call: &mut LibraryCall, r
         let stands_for = if last { left } else { DATA_FRONT as u64 };
         let gap = *state & SERVER_GAP;
         if slot.data_budget == 0 || !ship(slot, &plain, (at, stands_for), gap) {
-            *state |= SERVER_GAP;
+            note_gap(state);
             return;
         }
         *state &= !SERVER_GAP;

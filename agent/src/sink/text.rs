@@ -84,7 +84,9 @@ fn operation(operation: &v1::Operation) -> String {
     } else if let Some(words) = operation.pipelined_words() {
         let _ = write!(line, " {words}");
     }
-    let _ = write!(line, "  {}", duration(operation.total_ns));
+    if operation.total_ns > 0 {
+        let _ = write!(line, "  {}", duration(operation.total_ns));
+    }
     if operation.count > 1 {
         let _ = write!(line, " (slowest {})", duration(operation.slowest_ns));
     }

@@ -76,9 +76,14 @@ pub(crate) fn at_least(figure: String, lower_bound: bool) -> String {
     if lower_bound { figure + "+" } else { figure }
 }
 
-/// The same of a sum of times.
+/// The same of a sum of times; of what took none, it is not known.
 pub(crate) fn total(ns: u64, lower_bound: bool) -> String {
-    at_least(duration(ns), lower_bound)
+    at_least(time_of_one(ns), lower_bound && ns > 0)
+}
+
+/// How long an operation took; none: that is not known.
+pub(crate) fn time_of_one(ns: u64) -> String {
+    if ns > 0 { duration(ns) } else { "?".to_owned() }
 }
 
 fn scaled(value: f64) -> String {

@@ -323,6 +323,7 @@ fn trouble(n: u64, lower_bound: bool) -> Cell {
 }
 
 fn shape_row(shape: &Shape) -> Row {
+    let known = |ns: u64| (ns > 0).then_some(ns);
     Row {
         key: Key::of_shape(shape),
         cells: vec![
@@ -333,8 +334,8 @@ fn shape_row(shape: &Shape) -> Row {
             cell(count(shape.requests), shape.requests as f64),
             trouble(shape.repeated, false),
             cell(total(shape.total_ns, shape.sampled), shape.total_ns as f64),
-            time(Some(shape.p95_ns)),
-            time(Some(shape.max_ns)),
+            time(known(shape.p95_ns)),
+            time(known(shape.max_ns)),
             trouble(shape.errors, shape.sampled || shape.answers_sampled),
             text(&shape.protocol),
             text(&shape.peer),

@@ -111,7 +111,10 @@ pub struct ConnectionState {
 unsafe impl Plain for ConnectionState {}
 
 /// Bit of a value of the map `SERVERS`: user space has no use for the bytes of this connection. The agent sets it.
+/// Of each request only the first read there is told.
 pub const SERVER_IGNORED: u32 = 1;
+/// Bits of a value of the map `SERVERS` that stand for the request of which that read was last told.
+pub const SERVER_READER: u32 = !0xff;
 /// Bit of a value of the map `SERVERS`: bytes of this connection were not shipped since the last that were.
 pub const SERVER_GAP: u32 = 2;
 

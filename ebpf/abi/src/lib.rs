@@ -20,7 +20,7 @@ pub mod totals;
 pub mod wait;
 
 /// Version of all layouts here. A recording made with another version is refused.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Declares a fieldless enum with stable integer values, its names, and the checked way back.
 #[macro_export]

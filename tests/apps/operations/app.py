@@ -3,7 +3,7 @@
     GET /redis/<way>?n=37       ways: plain, pipeline, transaction
     GET /postgres/<way>?n=37    ways: simple, extended, prepared, pipeline, batch
     GET /mysql/<way>?n=37       ways: see of_mysql.py
-    GET /http/<way>?n=37        ways: see of_network.py; so for dns, tls
+    GET /http/<way>?n=37        ways: see of_network.py; so for dns, tls, unknown
 
 More ways are in the modules `<kind>_ways`. What a way returns (figures) goes into the header `X-Measured`,
 but for the function `later`, which is called when the response is out; a list is taken for headers.
@@ -21,7 +21,7 @@ import psycopg
 import redis
 
 # Modules whose ways are functions `<kind>_<way>`, by kind.
-SHARED = {"dns": "of_network", "http": "of_network", "mysql": "of_mysql", "tls": "of_network"}
+SHARED = {"dns": "of_network", "http": "of_network", "mysql": "of_mysql", "tls": "of_network", "unknown": "of_network"}
 _connections = {}
 
 

@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import struct
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -226,6 +227,31 @@ def ask_daemon(path, secret, clock):
         asks.connect(f"/proc/{os.environ['FAR_PID']}/root/{path}")
         asks.send(secret.encode())
         asks.recv(512)
+
+
+# Not understood
+
+
+def unknown_kept(n, secret):
+    """A connection to what speaks a language of its own."""
+    if "unknown" not in _connections:
+        _connections["unknown"] = socket.socket(socket.AF_UNIX)
+        _connections["unknown"].connect(f"/proc/{os.environ['FAR_PID']}/root/run/nscd/socket.old")
+    for _ in range(n):
+        _connections["unknown"].send(b"\x01\x02" + secret.encode())
+        _connections["unknown"].recv(512)
+
+
+def unknown_file(n, secret):
+    """What is asked is the content of a file."""
+    question = f"GET /items/1?{secret} HTTP/1.1\r\nHost: far.test\r\n\r\n".encode()
+    with socket.create_connection(place("FAR_HTTP")) as asks, tempfile.TemporaryFile() as file:
+        file.write(question)
+        file.flush()
+        for _ in range(n):
+            os.sendfile(asks.fileno(), file.fileno(), 0, len(question))
+            while b"an item" not in asks.recv(4096):
+                pass
 
 
 # Encrypted

@@ -22,3 +22,4 @@ mod times;
 mod tls;
 mod took;
 mod truth;
+mod unknown;

@@ -9,6 +9,11 @@ const SHAPES: usize = 64;
 /// The shape of what does not fit.
 pub(crate) const OTHER: &str = "(other)";
 
+/// The protocol of connections whose protocol is not known.
+pub(crate) const UNKNOWN: &str = "unknown";
+/// The shape of what is asked there.
+pub(crate) const NOT_UNDERSTOOD: &str = "not understood";
+
 /// One operation that is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Done<'a> {
@@ -131,6 +136,12 @@ impl Operations {
         self.book_of(asked_ns).sampled = true;
     }
 
+    /// An answer was read at that time, and what it answers was not understood: of each server one is told, and what
+    /// it asked for, how often and how long, is not known.
+    pub(crate) fn note_not_understood(&mut self, peer: &Arc<str>, now_ns: u64) {
+        self.book_of(now_ns).note_not_understood(peer);
+    }
+
     /// The request has written to its client before this time, and since the last operation before it.
     pub(crate) fn answered(&mut self, now_ns: u64) {
         self.commit();
@@ -184,10 +195,25 @@ impl Book {
         }
     }
 
+    fn note_not_understood(&mut self, peer: &Arc<str>) {
+        let index = self.place(UNKNOWN, peer, NOT_UNDERSTOOD);
+        if let Some(entry) = self.entries.get_mut(index) {
+            let operation = &mut entry.operation;
+            operation.count = 1;
+            operation.round_trips = 1;
+            operation.sampled = true;
+            operation.answers_sampled = true;
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         self.sampled |= other.sampled;
         for counted in &other.entries {
             let operation = &counted.operation;
+            if operation.protocol == UNKNOWN {
+                self.note_not_understood(&operation.peer);
+                continue;
+            }
             let index = self.place(operation.protocol, &operation.peer, &operation.shape);
             if let Some(entry) = self.entries.get_mut(index) {
                 entry.merge(counted);

@@ -82,6 +82,9 @@ impl Engine {
         if outcome.missed || data.gap() && used {
             self.mark_sampled(owner, now_ns);
         }
+        if outcome.not_understood {
+            self.note_not_understood(owner, id, now_ns);
+        }
         if data.spent() {
             self.note_spent(owner, now_ns);
         }
@@ -188,6 +191,17 @@ impl Engine {
             && let Some(request) = self.connections.request_mut(connection)
         {
             request.operations.mark_sampled(now_ns);
+        }
+    }
+
+    /// The request was answered on a connection whose protocol is not known.
+    fn note_not_understood(&mut self, owner: Option<Owner>, id: u64, now_ns: u64) {
+        if let Some((connection, _)) = owner
+            && let Some(request) = self.connections.request_mut(connection)
+            && let Some(server) = self.servers.get(id)
+        {
+            let peer = &server.address;
+            request.operations.note_not_understood(peer, now_ns);
         }
     }
 

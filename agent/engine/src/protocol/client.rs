@@ -120,6 +120,8 @@ pub enum Finding {
     Encrypted,
     /// Some bytes could not be read: operations may be missing, so counts are a lower bound from here on.
     Missed,
+    /// An answer was read on a connection of which it is not known what is spoken there.
+    NotUnderstood,
     /// The server has begun a further operation of several that were asked for at once, and of which it runs none
     /// behind one that fails: it is the oldest that is open.
     Begun {

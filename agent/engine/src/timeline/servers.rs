@@ -97,6 +97,8 @@ pub(crate) struct Outcome {
     pub(crate) answers: Vec<Answer>,
     /// Operations may have been missed.
     pub(crate) missed: bool,
+    /// An answer was read, and what is spoken there is not known.
+    pub(crate) not_understood: bool,
     /// The programs need not copy this connection's bytes any more.
     pub(crate) uninteresting: bool,
 }

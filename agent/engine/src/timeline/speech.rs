@@ -31,6 +31,37 @@ pub(crate) struct Unknown {
     tries: u8,
     /// What was written since, too little to tell.
     begun: Vec<u8>,
+    /// The same of what was answered last.
+    answered: Vec<u8>,
+}
+
+impl Unknown {
+    /// An answer: what was written before was all there.
+    fn answer(&mut self) {
+        if !self.begun.is_empty() {
+            self.answered = std::mem::take(&mut self.begun);
+        }
+    }
+
+    /// Whether operations were answered, now that it is known what is spoken.
+    fn has_missed(&self, protocol: &dyn ClientProtocol) -> bool {
+        let mut found = Vec::new();
+        let chunk = Chunk {
+            front: &self.answered,
+            tail: b"",
+            len: self.answered.len() as u64,
+        };
+        protocol.session().written(chunk, &mut found);
+        !found.is_empty()
+    }
+}
+
+/// What a write that begins something is.
+enum Judged {
+    Known(&'static dyn ClientProtocol),
+    /// Too little to tell.
+    Undecided,
+    Unknown,
 }
 
 /// What a transfer meant for the connection itself.
@@ -73,8 +104,20 @@ impl Speech {
                 joined.extend_from_slice(chunk.front);
                 chunk.front = &joined;
             }
-            *self = recognise(chunk, unknown.tries, options);
-            heard.given_up = matches!(self, Self::Ignored);
+            match recognise(chunk) {
+                Judged::Known(protocol) => {
+                    if unknown.has_missed(protocol) {
+                        found.push(Finding::Missed);
+                    }
+                    *self = Self::Known(protocol, protocol.session_with(options));
+                }
+                Judged::Undecided => unknown.begun = chunk.front.to_vec(),
+                Judged::Unknown if unknown.tries + 1 < TRIES => unknown.tries += 1,
+                Judged::Unknown => {
+                    *self = Self::Ignored;
+                    heard.given_up = true;
+                }
+            }
         }
         if let Self::Known(_, session) = self {
             session.written(chunk, found);
@@ -90,9 +133,16 @@ impl Speech {
 
     /// The client read.
     pub(crate) fn read(&mut self, chunk: Chunk<'_>, found: &mut Vec<Finding>) -> Heard {
-        if let Self::Unknown(unknown) = self {
-            // An answer: what was written before was all there, and nothing that is known.
-            unknown.begun.clear();
+        let not_understood = match self {
+            Self::Unknown(unknown) => {
+                unknown.answer();
+                unknown.tries > 0
+            }
+            Self::Ignored => true,
+            Self::Known(..) | Self::Told(_) => false,
+        };
+        if not_understood && chunk.len > 0 {
+            found.push(Finding::NotUnderstood);
         }
         if let Self::Known(_, session) = self {
             let (_, not_captured, _) = chunk.parts();
@@ -138,24 +188,17 @@ impl Speech {
 }
 
 /// By what was written since the last answer.
-fn recognise(written: Chunk<'_>, tries: u8, options: SessionOptions) -> Speech {
+fn recognise(written: Chunk<'_>) -> Judged {
     let mut may_be = false;
     for protocol in CLIENT_PROTOCOLS {
         match protocol.recognise(written.front) {
-            Recognised::Yes => return Speech::Known(*protocol, protocol.session_with(options)),
+            Recognised::Yes => return Judged::Known(*protocol),
             Recognised::Undecided => may_be = true,
             Recognised::No => {}
         }
     }
     if may_be && written.is_whole() && written.front.len() <= BEGUN_LIMIT {
-        let begun = written.front.to_vec();
-        return Speech::Unknown(Unknown { tries, begun });
+        return Judged::Undecided;
     }
-    if tries + 1 >= TRIES {
-        return Speech::Ignored;
-    }
-    Speech::Unknown(Unknown {
-        tries: tries + 1,
-        begun: Vec::new(),
-    })
+    Judged::Unknown
 }

@@ -6,7 +6,7 @@ use whyslow_proto::v1::{InFlightRequest, Operation, Shape};
 use super::{Line, list::off, overlay::heading};
 use crate::{
     client::Snapshot,
-    number::{at_least, count, duration, rate, share, total},
+    number::{at_least, count, duration, rate, share, time_of_one, total},
     palette::Theme,
     rows::{answered_in, is_sampled, operations_in},
     text::{Cut, clean, fit, width},
@@ -108,7 +108,7 @@ fn row(operation: &Operation, theme: Theme, columns: u16) -> Line {
         figures.pop();
         figures += &format!(
             "{:>8}{:>7} {protocol}{}",
-            duration(operation.slowest_ns),
+            time_of_one(operation.slowest_ns),
             at_least(count(operation.errors), operation.is_errors_at_least()),
             " ".repeat((PROTOCOL + 1).saturating_sub(width(&protocol)))
         );
@@ -154,9 +154,9 @@ pub(super) fn of_shape(shape: &Shape, window_s: f64) -> [(&'static str, String);
     };
     let quantiles = format!(
         "p50 {}   p95 {}   max {}",
-        duration(shape.p50_ns),
-        duration(shape.p95_ns),
-        duration(shape.max_ns)
+        time_of_one(shape.p50_ns),
+        time_of_one(shape.p95_ns),
+        time_of_one(shape.max_ns)
     );
     let part = share(shape.time_share);
     [

@@ -96,6 +96,7 @@ impl Server {
                 transfer.unseen |= self.open.len() > 1 || !told;
                 transfer.in_part = true;
             }
+            Finding::NotUnderstood => transfer.outcome.not_understood = true,
             Finding::Encrypted => {}
         }
     }
