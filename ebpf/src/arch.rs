@@ -44,6 +44,13 @@ mod imp {
         unsafe { (*registers).rsp }
     }
 
+    /// The instruction that is next.
+    #[inline(always)]
+    pub fn instruction_pointer(registers: *const pt_regs) -> u64 {
+        // SAFETY: a pointer from the kernel that the verifier tracks.
+        unsafe { (*registers).rip }
+    }
+
     /// What a function returns, at its end. `register`: a [`ResultRegister`].
     #[inline(always)]
     pub fn result(registers: *const pt_regs, register: u32) -> i32 {
@@ -161,6 +168,13 @@ mod imp {
     pub fn stack_pointer(registers: *const pt_regs) -> u64 {
         // SAFETY: a pointer from the kernel that the verifier tracks.
         unsafe { (*registers).sp }
+    }
+
+    /// The instruction that is next.
+    #[inline(always)]
+    pub fn instruction_pointer(registers: *const pt_regs) -> u64 {
+        // SAFETY: a pointer from the kernel that the verifier tracks.
+        unsafe { (*registers).pc }
     }
 
     /// What a function returns, at its end.

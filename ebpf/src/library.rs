@@ -13,12 +13,12 @@ use aya_ebpf::{
     programs::ProbeContext,
 };
 use whyslow_abi::{
-    library::{Library, LibraryCall, LibraryCalls, LibraryObject, TLS_HANDSHAKE},
+    library::{Library, LibraryCall, LibraryCalls, LibraryObject, Surroundings, TLS_HANDSHAKE},
     thread::ThreadSlot,
 };
 
 use crate::{
-    arch::{result, return_address, stack_pointer},
+    arch::{instruction_pointer, result, return_address, stack_pointer},
     maps::{EARLY_CALLS, LIBRARY_CALLS},
     thread::{self, Mark},
 };
@@ -172,6 +172,17 @@ pub fn enter(call: &mut LibraryCall, ctx: &ProbeContext, function: u64, purpose:
     call.arguments[5] = ctx.arg(5).unwrap_or(0);
     call.begin_ns = clock();
     true
+}
+
+/// A call has begun within another of its library: whether the application has made it, in a function that the library
+/// has called, and not the library itself.
+#[inline(always)]
+pub fn is_applications_own(ctx: &ProbeContext) -> bool {
+    // SAFETY: the context is the program's own. The cookie is that of `Surroundings`.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let registers = ctx.as_ptr().cast();
+    let caller = return_address(stack_pointer(registers));
+    !Surroundings::of_cookie(cookie).contain(instruction_pointer(registers), caller)
 }
 
 /// Ends the call that returns, with its result; `None`: it was not noted. Functions that are not probed have ends in

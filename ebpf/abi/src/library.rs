@@ -1,7 +1,7 @@
 //! Functions of shared libraries that are probed, and what the kernel side keeps of calls under way.
 //!
 //! A probe is told by a number which function it is on (the attach cookie), so that one program serves all
-//! functions of a kind.
+//! functions of a kind, or what is known of that place.
 
 use crate::{Plain, record::ServerAddress};
 
@@ -124,6 +124,40 @@ impl EndState {
     }
 }
 
+/// How much code of its library lies around a function: the attach cookie at the begin of [`STEP`]. Calls from within
+/// are the library's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Bytes before it.
+    pub before: u32,
+    /// Bytes from its begin on.
+    pub behind: u32,
+}
+
+impl Surroundings {
+    /// As a cookie.
+    #[must_use]
+    pub const fn cookie(self) -> u64 {
+        (self.before as u64) << 32 | self.behind as u64
+    }
+
+    /// From a cookie.
+    #[must_use]
+    pub const fn of_cookie(cookie: u64) -> Self {
+        Self {
+            before: (cookie >> 32) as u32,
+            behind: cookie as u32,
+        }
+    }
+
+    /// Whether `address` is among that code, with the function at `function`.
+    #[must_use]
+    pub const fn contain(self, function: u64, address: u64) -> bool {
+        let from_start = address.wrapping_sub(function.wrapping_sub(self.before as u64));
+        from_start < self.before as u64 + self.behind as u64
+    }
+}
+
 /// A call under way on a thread: the outermost of its library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -142,7 +176,7 @@ pub struct LibraryCall {
     pub request: u32,
     /// Generation of the thread's slot.
     pub generation: u32,
-    /// 1: of a call before it for the same request, no return was seen.
+    /// 1: of a call before it or within it, for the same request, not all was seen.
     pub missed: u32,
     /// Padding.
     pub reserved: u32,

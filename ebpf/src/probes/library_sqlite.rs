@@ -54,7 +54,11 @@ pub fn sqlite_step_call(ctx: ProbeContext) -> u32 {
     if let Some((slot, call)) = caller.watched(Library::Sqlite)
         && slot.data_budget != 0
     {
-        library::enter(call, &ctx, STEP, Purpose::of(slot));
+        let purpose = Purpose::of(slot);
+        if !library::enter(call, &ctx, STEP, purpose) && library::is_applications_own(&ctx) {
+            // It is not told.
+            call.missed = 1;
+        }
     }
     0
 }

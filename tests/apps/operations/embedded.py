@@ -1,6 +1,6 @@
 """A WSGI application with a database in its own process.
 
-    GET /sqlite/<way>?n=37      ways: cached, fresh, rows, write, slow, errors, open, again, early
+    GET /sqlite/<way>?n=37      ways: cached, fresh, rows, write, slow, errors, open, again, early, nested, searched
 
 It uses Python's sqlite3 as anybody does: one connection per thread, statements cached by the driver.
 `DATABASE_PATH` says where the database is. The answer is what the application measured itself, in
@@ -94,7 +94,27 @@ def early(n, secret):
         database().execute(EARLY).fetchall()
 
 
-WAYS = {way.__name__: way for way in (cached, fresh, rows, write, slow, errors, open, again, early)}
+def nested(n, secret):
+    """Each statement has a function of the application's asked, which asks another connection."""
+    inner = sqlite3.connect(":memory:")
+    outer = sqlite3.connect(":memory:")
+    outer.create_function("ask", 1, lambda value: inner.execute("select ? as inner", (value,)).fetchone()[0])
+    for number in range(n):
+        outer.execute("select ask(?) as outer", (number,)).fetchall()
+
+
+def searched(n, secret):
+    """Text search asks the database of itself."""
+    table = sqlite3.connect(":memory:")
+    table.execute("create virtual table text using fts5(body)")
+    for number in range(n):
+        table.execute("insert into text values (?) -- searched", (f"a {secret} {number}",))
+        table.execute("select body as searched from text where text match ?", (str(number),)).fetchall()
+
+
+WAYS = {way.__name__: way for way in (
+    cached, fresh, rows, write, slow, errors, open, again, early, nested, searched
+)}
 
 
 def application(environ, start_response):

@@ -198,9 +198,31 @@ fn a_cursor_left_open() -> Result<()> {
     assert_eq!(operation.count, 1, "{finished:#?}");
     // At the last power of two at least.
     assert!((16..=21).contains(&operation.rows), "{finished:#?}");
+    assert!(operation.answers_sampled, "{finished:#?}");
     let (finished, _) = app.ask("again", 1, "again")?;
     assert_eq!(total(&finished), 1, "{finished:#?}");
     one(&finished, "again");
+    Ok(())
+}
+
+/// What a function of the application's asks within a statement is missing, and that is told; what the library asks
+/// itself is nobody's.
+#[test]
+fn statements_within_statements() -> Result<()> {
+    let Some(live) = live("operations::sqlite::statements_within_statements")? else {
+        return Ok(());
+    };
+    let app = Embedded::new(&live, 1, &[])?;
+    for n in [1, 20] {
+        let (finished, _) = app.ask("nested", n, &format!("nested-{n}"))?;
+        let outer = one(&finished, "outer");
+        assert!(outer.count == n && outer.sampled, "{finished:#?}");
+        assert!(total(&finished) <= 2 * n, "{finished:#?}");
+        let (finished, _) = app.ask("searched", n, &format!("searched-{n}"))?;
+        assert_sound(&finished);
+        let searched = one(&finished, "searched");
+        assert_eq!((searched.count, searched.rows), (n, n), "{finished:#?}");
+    }
     Ok(())
 }
 

@@ -128,7 +128,7 @@ impl Engine {
         execution.first_row_ns = raw.first_row_ns;
         execution.rows = raw.rows;
         if !executed.open {
-            count(request, &execution, raw.result);
+            count(request, &execution, raw.result, false);
         } else if request.executions.len() < OPEN_LIMIT {
             request.executions.push(execution);
         } else {
@@ -141,13 +141,14 @@ impl Engine {
     pub(super) fn count_open_executions(&mut self, connection: u64) {
         if let Some(request) = self.connections.request_mut(connection) {
             for execution in std::mem::take(&mut request.executions) {
-                count(request, &execution, 0);
+                count(request, &execution, 0, true);
             }
         }
     }
 }
 
-fn count(request: &mut OpenRequest, execution: &OpenExecution, result: i32) {
+/// `goes_on`: its last rows were not told.
+fn count(request: &mut OpenRequest, execution: &OpenExecution, result: i32, goes_on: bool) {
     let prepare_ns = execution.prepare_ns;
     let first_row_ns = match execution.first_row_ns {
         0 => 0,
@@ -165,7 +166,7 @@ fn count(request: &mut OpenRequest, execution: &OpenExecution, result: i32) {
         bytes: 0,
         opaque: false,
         rows_estimated: false,
-        answer_unseen: false,
+        answer_unseen: goes_on,
         waited_for: true,
     });
 }

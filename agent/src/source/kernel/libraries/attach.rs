@@ -12,7 +12,7 @@ use aya::{
 };
 use whyslow_abi::{
     catalogue::{Hook, PROBES},
-    library::{Function, Library},
+    library::{Function, Library, STEP},
 };
 
 use super::symbols::Content;
@@ -65,7 +65,11 @@ fn points(
             continue;
         };
         if !matches!(hook, Hook::Return(..)) {
-            points.push((place.offset, *number));
+            let number = match (hook, *number) {
+                (Hook::Call(Library::Sqlite, _), STEP) => place.around.cookie(),
+                (_, number) => number,
+            };
+            points.push((place.offset, number));
             continue;
         }
         let ends = place.ends.as_ref();

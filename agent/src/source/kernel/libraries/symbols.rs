@@ -10,7 +10,7 @@ use object::{
 };
 use whyslow_abi::{
     catalogue::{Hook, PROBES},
-    library::{EndState, Library},
+    library::{EndState, Library, Surroundings},
 };
 
 use super::returns::{self, Callee, End, Text, Unknown};
@@ -32,6 +32,8 @@ pub(super) struct Content {
 pub(super) struct Place {
     /// Offset of its begin.
     pub(super) offset: u64,
+    /// The code around it.
+    pub(super) around: Surroundings,
     /// Its ends, by offset; empty where nobody asks.
     pub(super) ends: Result<Vec<(u64, EndState)>, Unknown>,
     address: u64,
@@ -123,6 +125,7 @@ fn note<'data, R: ReadRef<'data>>(
         } else if let Some(offset) = offset(elf, symbol.address()) {
             let place = Place {
                 offset,
+                around: around(elf, symbol.address()),
                 ends: Ok(Vec::new()),
                 address: symbol.address(),
             };
@@ -183,17 +186,38 @@ fn has_shadow_stacks() -> bool {
     std::fs::read_to_string("/proc/cpuinfo").map_or(true, |text| text.contains("user_shstk"))
 }
 
+/// The segment of code that an address lies in.
+fn segment<'data, 'file, R: ReadRef<'data>>(
+    elf: &'file object::File<'data, R>,
+    address: u64,
+) -> Option<object::Segment<'data, 'file, R>> {
+    elf.segments().find(|segment| {
+        let executable = matches!(segment.flags(),
+            SegmentFlags::Elf { p_flags } if p_flags & elf::PF_X != 0);
+        let end = segment.address().saturating_add(segment.size());
+        executable && (segment.address()..end).contains(&address)
+    })
+}
+
+/// How much code lies around an address; 0: not known.
+fn around<'data, R: ReadRef<'data>>(elf: &object::File<'data, R>, address: u64) -> Surroundings {
+    let bytes = |len: u64| u32::try_from(len).unwrap_or(u32::MAX);
+    segment(elf, address).map_or_else(Surroundings::default, |segment| {
+        let before = address - segment.address();
+        Surroundings {
+            before: bytes(before),
+            behind: bytes(segment.size() - before),
+        }
+    })
+}
+
 /// At most `len` bytes of code from an address on.
 fn code<'data, R: ReadRef<'data>>(
     elf: &object::File<'data, R>,
     address: u64,
     len: u64,
 ) -> Option<&'data [u8]> {
-    let segment = elf.segments().find(|segment| {
-        let executable = matches!(segment.flags(),
-            SegmentFlags::Elf { p_flags } if p_flags & elf::PF_X != 0);
-        executable && (segment.address()..segment.address() + segment.size()).contains(&address)
-    })?;
+    let segment = segment(elf, address)?;
     let within = address - segment.address();
     let left = segment.file_range().1.checked_sub(within)?;
     segment.data_range(address, len.min(left)).ok().flatten()
@@ -279,6 +303,10 @@ mod tests {
             let content = content(&file).unwrap();
             assert!(content.has(library), "{path}: {content:?}");
             for (symbol, place) in &content.functions {
+                let (around, at) = (place.around, place.address);
+                assert!(around.contain(at, at) && !around.contain(at, 0), "{path}");
+                let start = at - u64::from(around.before);
+                assert!(!around.contain(at, start - 1), "{path}");
                 let ends = place.ends.as_ref().unwrap();
                 assert_eq!(ends.is_empty(), !has_ends(symbol), "{symbol} in {path}");
                 for (offset, state) in ends {
