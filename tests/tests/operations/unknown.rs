@@ -7,9 +7,8 @@ use crate::far::Far;
 
 #[track_caller]
 fn assert_not_understood(finished: &Finished, peer: &str) {
-    let [operation] = &finished.operations[..] else {
-        panic!("{finished:#?}");
-    };
+    assert_eq!(finished.operations.len(), 1, "{finished:#?}");
+    let operation = &finished.operations[0];
     assert_eq!(operation.protocol, "unknown");
     assert_eq!(operation.shape, "not understood");
     assert!(operation.peer.ends_with(peer), "{operation:?}");
