@@ -91,11 +91,14 @@ fn play_into(evidence: &mut Evidence) -> Result<()> {
     ask_all(evidence, &mut held)?;
     println!("requests are asked");
     kill_a_worker(evidence, &mut held)?;
+    println!("a worker is killed and replaced");
     wait_for_events(evidence, &mut watch)?;
+    println!("events are there");
     let doctor = doctor
         .join()
         .unwrap_or_else(|_| bail!("doctor's thread panicked"));
     evidence.doctor = Some(doctor?);
+    println!("doctor has ended");
     evidence.programs = bpf::programs()?;
     evidence.events = Some(watch.stop()?);
     agent.stop()?;
