@@ -70,6 +70,7 @@ pub(crate) fn finished() -> RequestFinished {
                 path: "/var/lib/app.db".to_owned(),
                 inode: 12,
             },
+            holder: None,
         }],
         operations: Vec::new(),
         round_trips: 0,

@@ -12,6 +12,7 @@ use whyslow_abi::{
 use crate::{
     arch::{SYSCALLS, SyscallRegisters, WAITID, opens},
     descriptor::{self, AF_INET, AF_INET6, AF_UNIX, Descriptor},
+    interpreter,
     kernel::*,
     ledger, names,
     payload::read_user,
@@ -60,14 +61,16 @@ impl Cause {
     }
 }
 
-/// While blocking in a `select`: remembers a descriptor of its sets, which are overwritten when it
-/// times out.
+/// While blocking, notes what is not known any more afterwards: a descriptor of the sets of a `select`, which are
+/// overwritten when it times out; who holds a lock.
 #[inline(always)]
-pub fn note_select(slot: &mut ThreadSlot, number: i32, registers: SyscallRegisters) {
-    if table_entry(number) as u8 != SyscallKind::Select as u8 {
-        return;
+pub fn note_block(slot: &mut ThreadSlot, number: i32, registers: SyscallRegisters) {
+    let kind = table_entry(number) as u8;
+    if kind == SyscallKind::Select as u8 {
+        slot.selected_fd = first_of_sets(registers).0;
+    } else if kind == SyscallKind::Futex as u8 {
+        interpreter::note_holder(slot, registers.arg0());
     }
-    slot.selected_fd = first_of_sets(registers).0;
 }
 
 /// Lowest descriptor in the first set that has one: read, write, except; whether it is to be written.
@@ -116,6 +119,12 @@ pub fn settle(
     result: i64,
     walked: &mut Descriptor,
 ) {
+    if kind == SyscallKind::Futex as u8 && interpreter::settle_lock(slot, registers.arg0()) != 0 {
+        ledger::add(slot, Account::LockGil, slot.pending_ns, slot.pending_count);
+        slot.pending_ns = 0;
+        slot.pending_count = 0;
+        return;
+    }
     let mut cause = cause(slot, kind, registers, result, walked);
     if cause.account as u8 == Account::NetUpstream as u8
         && names::is_resolver(walked, slot.name_socket) != 0

@@ -232,6 +232,7 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
         slot.waits[index].ns = 0;
         index += 1;
     }
+    slot.lock_wait.ns = 0;
     connection.request = connection.request.wrapping_add(1);
     slot.request = connection.request;
     slot.data_budget = DATA_BUDGET;

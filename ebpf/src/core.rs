@@ -9,6 +9,7 @@ mod data;
 mod descriptor;
 mod emit;
 mod frame;
+mod interpreter;
 mod kernel;
 mod ledger;
 mod library;

@@ -171,7 +171,7 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, leaves: Leaves, now:
             slot.arguments[0] = registers.arg0();
             slot.arguments[1] = registers.arg1();
             slot.arguments[2] = registers.arg2();
-            classify::note_select(slot, number, registers);
+            classify::note_block(slot, number, registers);
         }
     } else {
         slot.state = ThreadState::Runnable as u32;

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use whyslow_abi::{
     connection::{ConnectionState, SocketPlace},
+    interpreter::Interpreter,
     library::{EncryptedPeer, Execution, LibraryCall, LibraryCalls, LibraryObject},
     loss::LossReason,
     settings::{
@@ -55,6 +56,11 @@ pub static SERVERS: LruHashMap<u64, u32, { settings::SERVERS as usize }> = LruHa
 #[btf_map]
 pub static DESCRIPTORS: HashMap<u64, SocketPlace, { DEFAULT_CONNECTIONS as usize }, NO_PREALLOC> =
     HashMap::new();
+
+/// Interpreters by process id. Filled by the agent, handed on to forks. The kernel drops the oldest.
+#[btf_map]
+pub static INTERPRETERS: LruHashMap<u32, Interpreter, { settings::INTERPRETERS as usize }> =
+    LruHashMap::new();
 
 /// What the adoption pass is to do, by process id. Filled and emptied by the agent.
 #[btf_map]

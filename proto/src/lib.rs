@@ -2,6 +2,7 @@
 //!
 //! The documents are the `.proto` files in `whyslow/v1`: one per noun.
 
+mod holder;
 mod operation;
 mod timestamp;
 

@@ -251,6 +251,25 @@ pub struct WaitEntry {
     pub ns: u64,
     /// What for.
     pub target: Target,
+    /// Who kept it waiting; `None`: not known.
+    pub holder: Option<Holder>,
+}
+
+/// Who held for most of a wait what was waited for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holder {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Its name; empty: not known.
+    pub comm: String,
+    /// How much of the wait, 0 to 1.
+    pub share: f64,
+    /// Looks that this is known from, whoever they found.
+    pub samples: u64,
+    /// The request that the thread served for most of the wait; `None`: none, or not known.
+    pub request: Option<Arc<RequestStarted>>,
 }
 
 /// What is waited for.

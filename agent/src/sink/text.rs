@@ -49,9 +49,25 @@ impl Format for TextLines {
         let time = time.map_or_else(String::new, |time| host::local_time_of_day(&time));
         out.extend(format!("{time}  {}\n", printable(&line)).bytes());
         if let Kind::RequestFinished(request) = kind {
+            blame(&request.waits, out);
             operations(&request.operations, out);
         }
         Ok(())
+    }
+}
+
+/// Who kept a request waiting: a line for each of its longest waits of which that is known.
+fn blame(waits: &[v1::Wait], out: &mut Vec<u8>) {
+    for wait in waits {
+        if let Some(holder) = &wait.holder {
+            let line = format!(
+                "  {} {}, {}",
+                wait.account,
+                duration(wait.ns),
+                holder.words()
+            );
+            out.extend(format!("{}\n", printable(&line)).bytes());
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Domain types to wire types, field by field. No decisions are made here.
 
 use whyslow_engine::output::{
-    Event, EventKind, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
+    Event, EventKind, Holder, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
     RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, Worker, WorkerEnded,
     WorkerStarted,
 };
@@ -306,6 +306,22 @@ fn wait(wait: &WaitEntry) -> v1::Wait {
         start_ns: wait.start_ns,
         ns: wait.ns,
         wait_target: wait_target(&wait.target),
+        holder: wait.holder.as_ref().map(holder),
+    }
+}
+
+fn holder(holder: &Holder) -> v1::Holder {
+    let request = holder.request.as_deref();
+    v1::Holder {
+        pid: holder.pid,
+        tid: holder.tid,
+        comm: holder.comm.clone(),
+        request_id: request.map_or_else(String::new, |request| request.id.to_string()),
+        share: holder.share,
+        samples: holder.samples,
+        request: request.map_or_else(String::new, |request| {
+            format!("{} {}", request.method, request.route)
+        }),
     }
 }
 

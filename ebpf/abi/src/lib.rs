@@ -10,6 +10,7 @@ pub mod account;
 pub mod catalogue;
 pub mod connection;
 pub mod descriptor;
+pub mod interpreter;
 pub mod library;
 pub mod loss;
 pub mod record;
@@ -20,7 +21,7 @@ pub mod totals;
 pub mod wait;
 
 /// Version of all layouts here. A recording made with another version is refused.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Declares a fieldless enum with stable integer values, its names, and the checked way back.
 #[macro_export]

@@ -151,6 +151,8 @@ pub const DEFAULT_THREADS: u32 = 4096;
 pub const DEFAULT_CONNECTIONS: u32 = 16384;
 /// Entries in `SERVERS`.
 pub const SERVERS: u32 = 16384;
+/// Entries in `INTERPRETERS`.
+pub const INTERPRETERS: u32 = 8192;
 /// Entries in `EXECUTIONS` and `ENCRYPTED` where libraries are probed.
 pub const LIBRARY_ENTRIES: u32 = 8192;
 /// Entries in `STRANGERS`.

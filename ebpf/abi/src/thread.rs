@@ -6,6 +6,7 @@
 
 use crate::{
     Plain,
+    interpreter::LockWait,
     totals::Totals,
     wait::{WAITS_KEPT, Wait},
 };
@@ -92,6 +93,8 @@ pub struct ThreadSlot {
     pub data_budget: u32,
     /// Inode number of the socket without a peer that the thread last asked for a name on; 0: none.
     pub name_socket: u64,
+    /// Its last wait for the lock of its interpreter.
+    pub lock_wait: LockWait,
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.
@@ -102,8 +105,10 @@ pub struct ThreadSlot {
 unsafe impl Plain for ThreadSlot {}
 
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
-const _: () =
-    assert!(size_of::<ThreadSlot>() == 144 + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>());
+const _: () = assert!(
+    size_of::<ThreadSlot>()
+        == 144 + size_of::<LockWait>() + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
+);
 
 /// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything
 /// else is the number of its slot, plus [`MARK_SLOTS`].

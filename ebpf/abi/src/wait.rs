@@ -21,6 +21,9 @@ crate::integer_enum! {
         Process = 5 => "process",
         /// `a` is the inode number of the pipe.
         Pipe = 6 => "pipe",
+        /// The lock of an interpreter: `a` is the address of its data, `b` the number of looks that found a holder,
+        /// `name` the [`crate::interpreter::Holder`]s with most time.
+        InterpreterLock = 7 => "interpreter_lock",
     }
 }
 

@@ -6,6 +6,7 @@ use whyslow_abi::record::LifecycleKind;
 
 use crate::{
     emit::{self, Life},
+    interpreter,
     kernel::{self, current_task},
     thread::{self, NO_SLOT},
 };
@@ -24,6 +25,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let Some(mark) = mark else {
         return 0;
     };
+    interpreter::forget(kernel::tgid(task));
     let line = thread::line(task);
     let Some((index, slot)) = thread::slot_of(mark) else {
         thread::make_candidate(task, line);

@@ -6,6 +6,7 @@ use whyslow_abi::{record::LifecycleKind, thread::ThreadState};
 
 use crate::{
     emit::{self, Life},
+    interpreter,
     kernel::{self, Task},
     thread::{self, Line},
 };
@@ -23,6 +24,9 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     };
     let watched = mark.slot().is_some();
     let process = kernel::tgid(parent) != kernel::tgid(child);
+    if process {
+        interpreter::inherit(kernel::tgid(parent), kernel::tgid(child));
+    }
     let line = if process && watched {
         Line {
             origin: kernel::tgid(parent),

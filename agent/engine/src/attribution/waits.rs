@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use whyslow_abi::{
     account::Account,
+    interpreter, read_plain,
     wait::{WAIT_NAME, Wait, WaitTargetKind},
 };
 
-use crate::output::{Target, WaitEntry};
+use crate::output::{Holder, Target, WaitEntry};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -55,7 +56,9 @@ fn unix_path(name: &[u8]) -> String {
 /// What a wait was for.
 pub(crate) fn target(wait: &Wait) -> Target {
     match WaitTargetKind::try_from(wait.target) {
-        Ok(WaitTargetKind::Futex) => Target::Lock { address: wait.a },
+        Ok(WaitTargetKind::Futex | WaitTargetKind::InterpreterLock) => {
+            Target::Lock { address: wait.a }
+        }
         Ok(WaitTargetKind::File) => Target::File {
             path: crate::decode::name(&wait.name),
             inode: wait.a,
@@ -88,6 +91,21 @@ pub(crate) fn names(path: &str, captured: &str) -> bool {
         && (last == captured || undeleted == captured || cut && last.starts_with(front))
 }
 
+/// Who held the lock of an interpreter for most of a wait, by the number that the thread has in its own PID namespace;
+/// `None`: not known.
+fn holder(wait: &Wait) -> Option<Holder> {
+    if WaitTargetKind::try_from(wait.target) != Ok(WaitTargetKind::InterpreterLock) {
+        return None;
+    }
+    let most: interpreter::Holder = read_plain(&wait.name)?;
+    (most.tid != 0 && most.ns > 0).then(|| Holder {
+        tid: most.tid,
+        share: most.ns as f64 / wait.ns.max(most.ns) as f64,
+        samples: wait.b,
+        ..Holder::default()
+    })
+}
+
 /// The waits that lie within a request, longest first.
 pub(crate) fn entries(waits: &[Wait], begin_ns: u64, end_ns: u64) -> Vec<WaitEntry> {
     let mut entries: Vec<WaitEntry> = waits
@@ -98,6 +116,7 @@ pub(crate) fn entries(waits: &[Wait], begin_ns: u64, end_ns: u64) -> Vec<WaitEnt
             start_ns: w.start_ns,
             ns: w.ns,
             target: target(w),
+            holder: holder(w),
         })
         .collect();
     entries.sort_by(|a, b| b.ns.cmp(&a.ns).then(a.start_ns.cmp(&b.start_ns)));

@@ -15,8 +15,11 @@ use crate::{
         waits::{PATH_FLOOR_NS, names},
     },
     losses::reason,
-    output::{Binding, Command, EndReason, EventKind, Output, Query, RequestFinished, Target},
-    timeline::connections::LastWrite,
+    output::{
+        Binding, Command, EndReason, EventKind, Output, Query, RequestFinished, RequestStarted,
+        Target,
+    },
+    timeline::{connections::LastWrite, threads::Thread},
 };
 
 /// Finished requests that may wait for a path at once.
@@ -47,6 +50,11 @@ impl Engine {
             thread.open.retain(|open| *open != id);
             thread.requests += 1;
             thread.busy.add(begin_ns, outcome.end_ns);
+            if let Some(started) = &request.started {
+                thread
+                    .served
+                    .add(begin_ns, outcome.end_ns, Arc::clone(started));
+            }
         }
         if let Some(process) = self.processes.get_mut(tgid) {
             process.served += 1;
@@ -73,6 +81,7 @@ impl Engine {
             self.routes.end(route, noticed_ns, &finished);
         }
         self.forget_if_stale(id, out);
+        self.name_holders(&mut finished);
         self.emit(finished, outcome, out);
     }
 
@@ -135,6 +144,37 @@ impl Engine {
         }
         let outcome = Outcome::given_up(EndReason::Flushed, now_ns);
         self.close(id, now_ns, &outcome, out);
+    }
+
+    /// Who the threads are that held what the request waited for, and what they served then. One that is not known is
+    /// none: it may have another number in a PID namespace of its own.
+    fn name_holders(&self, finished: &mut RequestFinished) {
+        let pid = finished.started.pid;
+        for wait in &mut finished.waits {
+            let Some(mut holder) = wait.holder.take() else {
+                continue;
+            };
+            let Some(thread) = self.threads.get(holder.tid).filter(|it| it.tgid == pid) else {
+                continue;
+            };
+            holder.pid = pid;
+            holder.comm.clone_from(&thread.comm);
+            let end_ns = wait.start_ns.saturating_add(wait.ns);
+            let served = thread.served.for_most_of(wait.start_ns, end_ns);
+            let serves = served.or_else(|| self.serves_since(thread, wait.start_ns));
+            holder.request = serves.map(Arc::clone);
+            wait.holder = Some(holder);
+        }
+    }
+
+    /// The request that the thread alone serves, and did then.
+    fn serves_since(&self, thread: &Thread, then_ns: u64) -> Option<&Arc<RequestStarted>> {
+        let [id] = thread.open[..] else {
+            return None;
+        };
+        let request = self.connections.request(id)?;
+        let started = request.started.as_ref()?;
+        (request.begin_ns <= then_ns).then_some(started)
     }
 
     fn forget_if_stale(&mut self, id: u64, out: &mut Vec<Output>) {

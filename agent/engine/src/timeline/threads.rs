@@ -1,5 +1,7 @@
 //! Watched threads.
 
+use std::{collections::VecDeque, sync::Arc};
+
 use whyslow_abi::{
     record::RecordHeader,
     thread::{ThreadSlot, ThreadState},
@@ -11,7 +13,7 @@ use super::{
     activity::{BusyRing, CpuRing},
     sequence::SequenceWindow,
 };
-use crate::{hash::FastMap, input::WaitFact};
+use crate::{hash::FastMap, input::WaitFact, output::RequestStarted};
 
 /// Threads kept at the most.
 pub(crate) const LIMIT: usize = 65_536;
@@ -41,6 +43,35 @@ impl Sample {
     }
 }
 
+/// Requests that a thread has finished last: when each began and ended, monotonic.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Served {
+    last: VecDeque<(u64, u64, Arc<RequestStarted>)>,
+}
+
+impl Served {
+    /// Requests kept: of those in a longer wait, none has most of it.
+    const LIMIT: usize = 4;
+
+    pub(crate) fn add(&mut self, begin_ns: u64, end_ns: u64, request: Arc<RequestStarted>) {
+        if self.last.len() == Self::LIMIT {
+            self.last.pop_front();
+        }
+        self.last.push_back((begin_ns, end_ns, request));
+    }
+
+    /// The one that was served for more than half of an interval.
+    pub(crate) fn for_most_of(&self, begin_ns: u64, end_ns: u64) -> Option<&Arc<RequestStarted>> {
+        let half_ns = end_ns.saturating_sub(begin_ns) / 2;
+        let mut requests = self.last.iter();
+        let most = requests.find(|(begin, end, _)| {
+            let both = end.min(&end_ns).saturating_sub(*begin.max(&begin_ns));
+            both > half_ns
+        });
+        most.map(|(_, _, request)| request)
+    }
+}
+
 /// One thread.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Thread {
@@ -57,6 +88,8 @@ pub(crate) struct Thread {
     pub(crate) open: Vec<u64>,
     /// Requests finished.
     pub(crate) requests: u64,
+    /// The last of them.
+    pub(crate) served: Served,
     pub(crate) busy: BusyRing,
     pub(crate) cpu: CpuRing,
     pub(crate) sample: Option<Box<Sample>>,

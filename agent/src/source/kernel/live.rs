@@ -19,9 +19,14 @@ use whyslow_abi::syscall::X86_64 as SYSCALLS;
 /// `fcntl` commands that wait for a lock.
 const WAITING_LOCKS: [u64; 2] = [7, 38];
 
-/// Looks up the current wait of a thread; `None` when it is not blocked.
+/// Looks up the current wait of a thread; `None` when it is not blocked. `is_interpreter_lock`: whether a futex of a
+/// process is one.
 #[must_use]
-pub(super) fn current_wait(slot: &ThreadSlot, sockets: &mut SocketTables) -> Option<WaitFact> {
+pub(super) fn current_wait(
+    slot: &ThreadSlot,
+    sockets: &mut SocketTables,
+    is_interpreter_lock: &dyn Fn(u32, u64) -> bool,
+) -> Option<WaitFact> {
     if slot.state == ThreadState::Faulted as u32 {
         return Some(WaitFact {
             account: Account::DiskFault as u8,
@@ -36,6 +41,7 @@ pub(super) fn current_wait(slot: &ThreadSlot, sockets: &mut SocketTables) -> Opt
         pid: slot.tgid,
         slot,
         sockets,
+        is_interpreter_lock,
     };
     let (account, target) = look.classify(kind);
     Some(WaitFact {
@@ -59,6 +65,7 @@ struct Look<'a> {
     pid: u32,
     slot: &'a ThreadSlot,
     sockets: &'a mut SocketTables,
+    is_interpreter_lock: &'a dyn Fn(u32, u64) -> bool,
 }
 
 impl Look<'_> {
@@ -84,7 +91,14 @@ impl Look<'_> {
                 Err(_) => (Account::Sleep, Target::Unknown),
             },
             SyscallKind::EpollWait => self.epolled(first),
-            SyscallKind::Futex => (Account::LockFutex, Target::Lock { address: first }),
+            SyscallKind::Futex => {
+                let account = if (self.is_interpreter_lock)(self.pid, first) {
+                    Account::LockGil
+                } else {
+                    Account::LockFutex
+                };
+                (account, Target::Lock { address: first })
+            }
             SyscallKind::Flock => (Account::LockFile, self.file(first)),
             SyscallKind::Fcntl if WAITING_LOCKS.contains(&second) => {
                 (Account::LockFile, self.file(first))
@@ -249,7 +263,7 @@ mod tests {
         slot.state = ThreadState::Blocked as u32;
         slot.syscall = i32::try_from(syscall).unwrap();
         slot.arguments = arguments;
-        let fact = current_wait(&slot, &mut SocketTables::default()).unwrap();
+        let fact = current_wait(&slot, &mut SocketTables::default(), &|_, _| false).unwrap();
         assert_eq!(fact.account, Account::Child as u8);
         fact.target
     }

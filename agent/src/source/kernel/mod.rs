@@ -5,9 +5,11 @@
 
 mod admission;
 mod btf;
+mod interpreters;
 mod libraries;
 mod live;
 mod load;
+mod mapped;
 mod object;
 mod process;
 mod rules;
@@ -38,8 +40,8 @@ use whyslow_engine::{
 };
 
 use self::{
-    admission::Admission, libraries::Libraries, rules::Verdict, slots::SlotMap,
-    sockets::SocketTables,
+    admission::Admission, interpreters::Interpreters, libraries::Libraries, rules::Verdict,
+    slots::SlotMap, sockets::SocketTables,
 };
 use super::{Depth, Feature, KernelOptions, Source, WatchRules};
 
@@ -63,6 +65,7 @@ unsafe impl aya::Pod for ConnectionValue {}
 pub struct KernelSource {
     // Declared first: programs are detached before maps are unmapped.
     libraries: Libraries,
+    interpreters: Interpreters,
     ebpf: Ebpf,
     records: RingBuf<MapData>,
     signals: RingBuf<MapData>,
@@ -106,6 +109,7 @@ impl KernelSource {
         };
         let mut this = Self {
             libraries: Libraries::new(libraries),
+            interpreters: Interpreters::new(take(&mut ebpf, "INTERPRETERS")?.try_into()?),
             slots: SlotMap::new(&threads, options.max_threads)?,
             records: take(&mut ebpf, "RECORDS")?.try_into()?,
             signals: take(&mut ebpf, "SIGNALS")?.try_into()?,
@@ -135,9 +139,15 @@ impl KernelSource {
             let stock = rules::take_stock(&this.rules);
             this.carry_out(&stock)?;
         }
-        this.libraries
-            .look(&mut this.ebpf, crate::host::monotonic_ns());
+        this.look();
         Ok(this)
+    }
+
+    /// Looks at what processes have mapped, where that is due.
+    fn look(&mut self) {
+        let now_ns = crate::host::monotonic_ns();
+        self.libraries.look(&mut self.ebpf, now_ns);
+        self.interpreters.look(now_ns);
     }
 
     /// Takes out, from `start` on, the records of processes that nobody wants; keeps track of the others.
@@ -145,7 +155,7 @@ impl KernelSource {
         let refused = |input: &mut Input| match input {
             Input::Record(bytes) if self.admission.admits(bytes, &self.rules) => {
                 note(&mut self.threads, &mut self.families, bytes);
-                note_process(&mut self.libraries, bytes);
+                note_process(&mut self.libraries, &mut self.interpreters, bytes);
                 false
             }
             Input::Record(_) => true,
@@ -172,6 +182,7 @@ impl KernelSource {
         tracing::debug!(?verdict, "adoption");
         for pid in verdict.watch.iter().chain(&verdict.candidates) {
             self.libraries.watch(*pid);
+            self.interpreters.watch(*pid);
         }
         let mut set = Vec::new();
         for (action, pids) in wanted {
@@ -224,8 +235,8 @@ fn note(threads: &mut HashMap<u32, u32>, families: &mut HashSet<u32>, bytes: &[u
     }
 }
 
-/// Keeps track of processes whose libraries are looked at.
-fn note_process(libraries: &mut Libraries, bytes: &[u8]) {
+/// Keeps track of processes whose libraries and interpreters are looked at.
+fn note_process(libraries: &mut Libraries, interpreters: &mut Interpreters, bytes: &[u8]) {
     let Some(record) = read_plain::<LifecycleRecord>(bytes) else {
         return;
     };
@@ -234,8 +245,14 @@ fn note_process(libraries: &mut Libraries, bytes: &[u8]) {
     }
     match LifecycleKind::try_from(record.event) {
         Ok(LifecycleKind::Exit) if record.last == 0 => {}
-        Ok(LifecycleKind::Exit | LifecycleKind::Exec) => libraries.ended(record.header.tgid),
-        _ if record.slot != u32::MAX => libraries.watch(record.header.tgid),
+        Ok(LifecycleKind::Exit | LifecycleKind::Exec) => {
+            libraries.ended(record.header.tgid);
+            interpreters.ended(record.header.tgid);
+        }
+        _ if record.slot != u32::MAX => {
+            libraries.watch(record.header.tgid);
+            interpreters.watch(record.header.tgid);
+        }
         _ => {}
     }
 }
@@ -328,8 +345,7 @@ impl Source for KernelSource {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        self.libraries
-            .look(&mut self.ebpf, crate::host::monotonic_ns());
+        self.look();
         let probed = self.libraries.take_probed().into_iter();
         into.extend(probed.map(|probed| Input::Probed {
             pid: probed.pid,
@@ -413,7 +429,10 @@ impl Source for KernelSource {
         let wait = slot
             .as_ref()
             .filter(|_| depth == Depth::Wait)
-            .and_then(|slot| live::current_wait(slot, &mut self.sockets));
+            .and_then(|slot| {
+                let is_lock = |pid, word| self.interpreters.has_lock(pid, word);
+                live::current_wait(slot, &mut self.sockets, &is_lock)
+            });
         let slot = slot.as_ref().map(|slot| plain_bytes(slot).to_vec());
         Some(Input::Thread { tid, slot, wait })
     }

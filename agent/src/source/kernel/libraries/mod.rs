@@ -9,7 +9,6 @@
 //! and a thread that changes stacks within it is killed.
 
 mod attach;
-mod mapped;
 mod returns;
 mod symbols;
 
@@ -17,10 +16,11 @@ use std::{collections::HashMap, path::Path, thread};
 
 use attach::attach;
 use aya::{Ebpf, programs::uprobe::UProbeLink};
-use mapped::{FileId, Mapped, Stamp};
 use symbols::Content;
 use tracing::{info, warn};
 use whyslow_abi::library::Library;
+
+use super::mapped::{self, FileId, Mapped, Stamp};
 
 /// Processes that are looked at.
 const PROCESSES: usize = 16_384;

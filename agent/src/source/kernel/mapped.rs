@@ -40,6 +40,10 @@ pub(super) struct Mapped {
     pub(super) id: FileId,
     /// Addresses of the mapping, as `/proc/PID/map_files` writes them.
     range: String,
+    /// Its first address.
+    pub(super) start: u64,
+    /// What of the file is there.
+    pub(super) offset: u64,
     /// As the process sees it.
     pub(super) path: PathBuf,
 }
@@ -88,7 +92,7 @@ fn parse(text: &str) -> Vec<Mapped> {
 fn line(line: &str) -> Option<Mapped> {
     let (range, rest) = line.split_once(' ')?;
     let (permissions, rest) = rest.split_once(' ')?;
-    let (_, rest) = rest.split_once(' ')?;
+    let (offset, rest) = rest.split_once(' ')?;
     let (device, rest) = rest.split_once(' ')?;
     let (inode, path) = rest.split_once(' ')?;
     let inode = inode.parse().ok()?;
@@ -106,6 +110,8 @@ fn line(line: &str) -> Option<Mapped> {
             inode,
         },
         range: format!("{start:x}-{end:x}"),
+        start,
+        offset: u64::from_str_radix(offset, 16).ok()?,
         path: PathBuf::from(path.trim_start()),
     })
 }
