@@ -9,8 +9,8 @@ use whyslow_abi::{
     library::{Execution, LibraryCall, OPEN, PREPARE, PREPARE_FLAGS, STEP},
     loss::LossReason,
     record::{
-        EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind,
-        LibraryTextRecord, RecordHeader, RecordKind, TEXT_WHOLE,
+        EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
+        LibraryTextKind, LibraryTextRecord, RecordHeader, RecordKind, TEXT_WHOLE,
     },
     thread::ThreadSlot,
 };
@@ -92,17 +92,18 @@ pub fn stepped(caller: Caller, slot: &mut ThreadSlot, call: &LibraryCall, result
     }
 }
 
-/// An execution with one more step, of `ns`; whether it is one that was known. One that a request before has
-/// left open begins anew.
+/// An execution with one more step, of `ns`; whether it is one that was known. One that another request has begun goes on,
+/// but for this one anew.
 #[inline(always)]
 fn so_far(known: Option<&Execution>, call: &LibraryCall, ns: u64) -> (Execution, bool) {
-    if let Some(known) = known
-        && known.request == call.request
-        && known.connection == call.connection
-    {
-        let mut execution = *known;
-        execution.total_ns = execution.total_ns.wrapping_add(ns);
-        return (execution, true);
+    let mut continued = 0;
+    if let Some(known) = known {
+        if known.request == call.request && known.connection == call.connection {
+            let mut execution = *known;
+            execution.total_ns = execution.total_ns.wrapping_add(ns);
+            return (execution, true);
+        }
+        continued = 1;
     }
     let execution = Execution {
         begin_ns: call.begin_ns,
@@ -111,7 +112,7 @@ fn so_far(known: Option<&Execution>, call: &LibraryCall, ns: u64) -> (Execution,
         rows: 0,
         connection: call.connection,
         request: call.request,
-        reserved: 0,
+        continued,
     };
     (execution, false)
 }
@@ -141,6 +142,9 @@ fn ship(
     now: u64,
 ) {
     let mut flags = flags;
+    if execution.continued != 0 {
+        flags |= EXECUTION_CONTINUED;
+    }
     if flags & EXECUTION_OPEN == 0 {
         flags |= spend(slot, execution.connection, execution.request);
     }

@@ -191,6 +191,8 @@ pub struct Operation {
     pub rows: u64,
     pub rows_estimated: bool,
     pub answers_sampled: bool,
+    /// Answered in one read with operations of other shapes, some of them: the first of those has the time of all.
+    pub times_shared: bool,
     pub round_trips: u64,
     pub bytes: u64,
     pub errors: u64,
@@ -219,6 +221,7 @@ impl Default for Operation {
             rows: 0,
             rows_estimated: false,
             answers_sampled: false,
+            times_shared: false,
             round_trips: 0,
             bytes: 0,
             errors: 0,
@@ -494,6 +497,7 @@ pub struct Shape {
     pub time_share: f64,
     pub sampled: bool,
     pub answers_sampled: bool,
+    pub times_shared: bool,
     /// Most time first, the overflow entry last.
     pub routes: Vec<ShapeRoute>,
 }

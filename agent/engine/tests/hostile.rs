@@ -174,7 +174,7 @@ fn garbage_is_not_looked_at_for_long() {
         .map(|o| (o.protocol, &*o.shape, o.count, o.sampled));
     assert_eq!(
         told.collect::<Vec<_>>(),
-        [("unknown", "not understood", 1, true)]
+        [("unknown", "not understood (127.0.0.1:7)", 1, true)]
     );
 }
 

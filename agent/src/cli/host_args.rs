@@ -255,9 +255,13 @@ impl HostArgs {
     pub(super) fn settings(&self, context: &Context) -> Settings {
         let config = &context.config;
         let defaults = host::settings();
+        let show_literals = self.show_literals.or(config.show_literals).unwrap_or(false);
+        if show_literals && matches!(self.reads(config), Ok((false, _))) {
+            tracing::warn!("--show-literals shows nothing without --operations");
+        }
         Settings {
             show_query: self.show_query.or(config.show_query).unwrap_or(false),
-            show_literals: self.show_literals.or(config.show_literals).unwrap_or(false),
+            show_literals,
             repeated: self
                 .repeated
                 .or(config.repeated)

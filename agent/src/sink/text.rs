@@ -103,7 +103,10 @@ fn operation(operation: &v1::Operation) -> String {
     if operation.total_ns > 0 {
         let _ = write!(line, "  {}", duration(operation.total_ns));
     }
-    if operation.count > 1 {
+    if operation.times_shared {
+        line.push_str(" together with others");
+    }
+    if operation.count > 1 && operation.slowest_ns > 0 {
         let _ = write!(line, " (slowest {})", duration(operation.slowest_ns));
     }
     if operation.errors > 0 {
@@ -116,6 +119,9 @@ fn operation(operation: &v1::Operation) -> String {
         if !operation.last_error.is_empty() {
             let _ = write!(line, " ({})", operation.last_error);
         }
+    }
+    if operation.errors == 0 && operation.answers_sampled && !operation.sampled {
+        line.push_str("  failures not all seen");
     }
     line.push_str("  ");
     match operation.shape.char_indices().nth(SHAPE_WIDTH) {

@@ -134,6 +134,7 @@ fn operation(operation: &Operation) -> v1::Operation {
         rows: operation.rows,
         rows_estimated: operation.rows_estimated,
         answers_sampled: operation.answers_sampled,
+        times_shared: operation.times_shared,
         round_trips: operation.round_trips,
         bytes: operation.bytes,
         errors: operation.errors,
@@ -241,6 +242,7 @@ pub fn shape(shape: &Shape) -> v1::Shape {
         time_share: shape.time_share,
         sampled: shape.sampled,
         answers_sampled: shape.answers_sampled,
+        times_shared: shape.times_shared,
         routes: shape.routes.iter().map(shape_route).collect(),
     }
 }

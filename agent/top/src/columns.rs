@@ -134,7 +134,12 @@ const SHAPES: [Column; 10] = [
         50,
         "requests that repeated it one by one, not pipelined",
     ),
-    number("TOTAL", 8, 0, "sum of the operations' times; +: or more"),
+    number(
+        "TOTAL",
+        8,
+        0,
+        "sum of the operations' times; +: or more; ~: shared with others",
+    ),
     number("P95", 7, 0, "95 % of the operations were faster"),
     number("MAX", 7, 100, "the slowest operation"),
     number("ERR", 6, 90, "operations that failed; +: or more"),

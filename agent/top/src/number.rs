@@ -81,6 +81,15 @@ pub(crate) fn total(ns: u64, lower_bound: bool) -> String {
     at_least(time_of_one(ns), lower_bound && ns > 0)
 }
 
+/// A sum of times that has time of others too, or lacks some that others have: `~44.0`.
+pub(crate) fn about(figure: String, shared: bool) -> String {
+    if shared && figure != "?" {
+        format!("~{figure}")
+    } else {
+        figure
+    }
+}
+
 /// How long an operation took; none: that is not known.
 pub(crate) fn time_of_one(ns: u64) -> String {
     if ns > 0 { duration(ns) } else { "?".to_owned() }

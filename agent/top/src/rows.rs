@@ -14,7 +14,7 @@ use crate::{
     client::Snapshot,
     columns::Column,
     model::List,
-    number::{at_least, count, duration, rate, share, total},
+    number::{about, at_least, count, duration, rate, share, total},
     text::{Cut, clean, width},
 };
 
@@ -333,7 +333,10 @@ fn shape_row(shape: &Shape) -> Row {
             ),
             cell(count(shape.requests), shape.requests as f64),
             trouble(shape.repeated, false),
-            cell(total(shape.total_ns, shape.sampled), shape.total_ns as f64),
+            cell(
+                about(total(shape.total_ns, shape.sampled), shape.times_shared),
+                shape.total_ns as f64,
+            ),
             time(known(shape.p95_ns)),
             time(known(shape.max_ns)),
             trouble(shape.errors, shape.sampled || shape.answers_sampled),

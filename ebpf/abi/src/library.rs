@@ -216,8 +216,8 @@ pub struct Execution {
     pub connection: u64,
     /// Number of the request on that.
     pub request: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// 1: another request has begun it.
+    pub continued: u32,
 }
 
 // SAFETY: integers only, padding explicit.

@@ -10,7 +10,8 @@ fn assert_not_understood(finished: &Finished, peer: &str) {
     assert_eq!(finished.operations.len(), 1, "{finished:#?}");
     let operation = &finished.operations[0];
     assert_eq!(operation.protocol, "unknown");
-    assert_eq!(operation.shape, "not understood");
+    let shape = format!("not understood ({})", operation.peer);
+    assert_eq!(operation.shape, shape);
     assert!(operation.peer.ends_with(peer), "{operation:?}");
     assert_eq!((operation.count, operation.total_ns), (1, 0));
     assert!(operation.sampled, "{operation:?}");

@@ -11,7 +11,7 @@ pub(crate) const OTHER: &str = "(other)";
 
 /// The protocol of connections whose protocol is not known.
 pub(crate) const UNKNOWN: &str = "unknown";
-/// The shape of what is asked there.
+/// The shape of what is asked there, but for the server.
 pub(crate) const NOT_UNDERSTOOD: &str = "not understood";
 
 /// One operation that is over.
@@ -29,6 +29,8 @@ pub(crate) struct Done<'a> {
     pub(crate) answer_unseen: bool,
     /// Nothing else was open on its connection when it was asked.
     pub(crate) waited_for: bool,
+    /// It was answered in one read with others: how long it took itself is not known.
+    pub(crate) together: bool,
     pub(crate) bytes: u64,
     pub(crate) error: Option<&'a str>,
     /// What was asked could not be read.
@@ -39,26 +41,30 @@ pub(crate) struct Done<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) operation: Operation,
-    /// Empty for a single one, whose time is the total: most shapes are asked for once.
+    /// Of those whose time is known to be their own. Empty for a single one, whose time is the total: most shapes
+    /// are asked for once.
     times: Histogram,
 }
 
 impl Counted {
     fn add(&mut self, done: &Done<'_>) {
         let operation = &mut self.operation;
-        if operation.count == 1 {
+        if operation.count == 1 && !operation.times_shared {
             self.times.add(operation.total_ns);
         }
-        if operation.count > 0 {
+        if operation.count > 0 && !done.together && done.ns > 0 {
             self.times.add(done.ns);
         }
+        if !done.together {
+            operation.slowest_ns = operation.slowest_ns.max(done.ns);
+        }
+        operation.times_shared |= done.together;
         operation.count += 1;
         operation.sampled |= done.opaque;
         operation.rows_estimated |= done.rows_estimated;
         operation.answers_sampled |= done.answer_unseen;
         operation.round_trips += u64::from(done.waited_for);
         operation.total_ns = operation.total_ns.saturating_add(done.ns);
-        operation.slowest_ns = operation.slowest_ns.max(done.ns);
         operation.first_byte_ns = operation.first_byte_ns.saturating_add(done.first_byte_ns);
         operation.rows = operation.rows.saturating_add(done.rows);
         operation.bytes = operation.bytes.saturating_add(done.bytes);
@@ -72,7 +78,7 @@ impl Counted {
 
     fn merge(&mut self, other: &Self) {
         let (operation, more) = (&mut self.operation, &other.operation);
-        if operation.count == 1 {
+        if operation.count == 1 && !operation.times_shared {
             self.times.add(operation.total_ns);
         }
         if operation.count > 0 {
@@ -82,6 +88,7 @@ impl Counted {
         }
         operation.count += more.count;
         operation.sampled |= more.sampled;
+        operation.times_shared |= more.times_shared;
         operation.rows_estimated |= more.rows_estimated;
         operation.answers_sampled |= more.answers_sampled;
         operation.round_trips += more.round_trips;
@@ -99,7 +106,9 @@ impl Counted {
     /// Adds their times to `times`.
     pub(crate) fn add_times_to(&self, times: &mut Histogram) {
         if self.operation.count == 1 {
-            times.add(self.operation.total_ns);
+            if !self.operation.times_shared {
+                times.add(self.operation.total_ns);
+            }
         } else {
             times.merge(&self.times);
         }
@@ -196,7 +205,9 @@ impl Book {
     }
 
     fn note_not_understood(&mut self, peer: &Arc<str>) {
-        let index = self.place(UNKNOWN, peer, NOT_UNDERSTOOD);
+        // The server is all that tells them apart.
+        let shape = format!("{NOT_UNDERSTOOD} ({peer})");
+        let index = self.place(UNKNOWN, peer, &shape);
         if let Some(entry) = self.entries.get_mut(index) {
             let operation = &mut entry.operation;
             operation.count = 1;
@@ -306,6 +317,7 @@ mod tests {
             rows_estimated: false,
             answer_unseen: false,
             waited_for: true,
+            together: false,
         });
     }
 
@@ -431,6 +443,7 @@ mod tests {
                 rows_estimated: false,
                 answer_unseen: false,
                 waited_for: true,
+                together: false,
                 bytes: 0,
             });
         };

@@ -12,10 +12,10 @@ use whyslow_abi::{
     record::{
         BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_ANSWERED, DATA_FRONT, DATA_GAP,
         DATA_PLAIN, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord,
-        EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
-        LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord, PIECE_PAYLOAD,
-        PieceRecord, RecordHeader, RecordKind, ShortDataRecord, SignalKind, SignalRecord,
-        TEXT_WHOLE,
+        EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT,
+        LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord,
+        PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, ShortDataRecord, SignalKind,
+        SignalRecord, TEXT_WHOLE,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -173,6 +173,8 @@ pub(crate) struct Executed {
     pub(crate) raw: ExecutedRecord,
     /// It goes on.
     pub(crate) open: bool,
+    /// Another request has begun it, and has counted it.
+    pub(crate) continued: bool,
     /// The last that is shipped of its request.
     pub(crate) spent: bool,
 }
@@ -303,6 +305,7 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: ExecutedRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
             Record::Executed(Executed {
                 open: raw.flags & EXECUTION_OPEN != 0,
+                continued: raw.flags & EXECUTION_CONTINUED != 0,
                 spent: raw.flags & LIBRARY_SPENT != 0,
                 raw,
             })

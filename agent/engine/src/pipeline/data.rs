@@ -245,7 +245,7 @@ impl Engine {
             return;
         }
         let operation = &answer.operation;
-        if answer.cut {
+        if answer.cut || operation.several {
             request.operations.mark_sampled(operation.asked_ns);
         }
         request.operations.add(&Done {
@@ -259,6 +259,7 @@ impl Engine {
             rows_estimated: operation.rows_estimated,
             answer_unseen: operation.answer_unseen,
             waited_for: operation.waited_for,
+            together: operation.together,
             bytes: operation.bytes,
             error: answer.error.as_deref(),
             opaque: protocol.is_opaque(),
@@ -300,6 +301,9 @@ impl Engine {
                     (open.asked_ns.max(from_ns), server.over_ns(open, seen_ns))
                 };
                 from_ns = from_ns.max(end_ns);
+                if open.several {
+                    request.operations.mark_sampled(open.asked_ns);
+                }
                 request.operations.add(&Done {
                     protocol: protocol.name(),
                     peer: &server.address,
@@ -314,6 +318,7 @@ impl Engine {
                     rows_estimated: false,
                     answer_unseen: given_up.is_none() && open.read_ns == 0,
                     waited_for: open.waited_for,
+                    together: false,
                 });
             }
         }

@@ -62,6 +62,7 @@ impl Engine {
                     rows_estimated: false,
                     answer_unseen: false,
                     waited_for: true,
+                    together: false,
                 });
             }
             (raw.connection, request.serial)
@@ -96,8 +97,11 @@ impl Engine {
         let Some(request) = asker else {
             return;
         };
-        if executed.spent {
+        if executed.spent || executed.continued {
             request.operations.mark_sampled(raw.begin_ns);
+        }
+        if executed.continued {
+            return;
         }
         let at = request
             .executions
@@ -168,5 +172,6 @@ fn count(request: &mut OpenRequest, execution: &OpenExecution, result: i32, goes
         rows_estimated: false,
         answer_unseen: goes_on,
         waited_for: true,
+        together: false,
     });
 }

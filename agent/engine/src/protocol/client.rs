@@ -128,6 +128,8 @@ pub enum Finding {
         /// As in `Asked`.
         shape: String,
     },
+    /// Behind the operation that was asked or begun last, others are to be begun.
+    Several,
 }
 
 /// One connection of a client.

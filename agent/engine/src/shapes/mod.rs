@@ -42,6 +42,7 @@ struct Figures {
     max_ns: u64,
     sampled: bool,
     answers_sampled: bool,
+    times_shared: bool,
     times: Histogram,
     askers: Askers,
 }
@@ -56,6 +57,7 @@ impl window::Figures for Figures {
         self.max_ns = self.max_ns.max(other.max_ns);
         self.sampled |= other.sampled;
         self.answers_sampled |= other.answers_sampled;
+        self.times_shared |= other.times_shared;
         self.times.merge(&other.times);
         self.askers.merge(&other.askers);
     }
@@ -136,6 +138,7 @@ impl Shapes {
             figures.max_ns = figures.max_ns.max(operation.slowest_ns);
             figures.sampled |= operation.sampled;
             figures.answers_sampled |= operation.answers_sampled;
+            figures.times_shared |= operation.times_shared;
             counted.add_times_to(&mut figures.times);
             let sums = Sums {
                 requests: u64::from(!again),
@@ -243,6 +246,7 @@ fn shape(entry: &Entry, figures: &Figures, covered_s: f64, all_ns: u64) -> Shape
         },
         sampled: figures.sampled,
         answers_sampled: figures.answers_sampled,
+        times_shared: figures.times_shared,
         routes: figures.askers.by_time(),
     }
 }

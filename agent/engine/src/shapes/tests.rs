@@ -27,6 +27,7 @@ fn asked(operations: &[(&'static str, &str, &str, u64)]) -> Vec<Counted> {
             rows_estimated: false,
             answer_unseen: false,
             waited_for: true,
+            together: false,
         });
     }
     all.into_entries(10, 0)

@@ -50,6 +50,10 @@ pub(crate) struct OpenOperation {
     pub(crate) answer_unseen: bool,
     /// Nothing else was open when it was asked.
     pub(crate) waited_for: bool,
+    /// It was answered in one read with others of other shapes.
+    pub(crate) together: bool,
+    /// Others were to be begun behind it: without its answer, it is not known whether they were.
+    pub(crate) several: bool,
 }
 
 /// Bytes that a transfer moved, until they are somebody's.

@@ -36,15 +36,20 @@ pub(crate) struct Unknown {
 }
 
 impl Unknown {
-    /// An answer: what was written before was all there.
+    /// An answer: what was written before was all there. What is answered again and again is not too little to tell.
     fn answer(&mut self) {
         if !self.begun.is_empty() {
+            let again = u8::from(!self.answered.is_empty());
+            self.tries = self.tries.saturating_add(again);
             self.answered = std::mem::take(&mut self.begun);
         }
     }
 
-    /// Whether operations were answered, now that it is known what is spoken.
+    /// Whether operations may have been answered, now that it is known what is spoken.
     fn has_missed(&self, protocol: &dyn ClientProtocol) -> bool {
+        if self.tries > 0 {
+            return true;
+        }
         let mut found = Vec::new();
         let chunk = Chunk {
             front: &self.answered,
@@ -112,7 +117,7 @@ impl Speech {
                     *self = Self::Known(protocol, protocol.session_with(options));
                 }
                 Judged::Undecided => unknown.begun = chunk.front.to_vec(),
-                Judged::Unknown if unknown.tries + 1 < TRIES => unknown.tries += 1,
+                Judged::Unknown if unknown.tries < TRIES - 1 => unknown.tries += 1,
                 Judged::Unknown => {
                     *self = Self::Ignored;
                     heard.given_up = true;

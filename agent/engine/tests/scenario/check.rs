@@ -104,5 +104,6 @@ fn operation(got: &whyslow_engine::output::Operation) -> Operation {
         last_error: got.last_error.clone(),
         repeated: got.repeated,
         sampled: got.sampled,
+        times_shared: got.times_shared,
     }
 }

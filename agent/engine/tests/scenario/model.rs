@@ -133,6 +133,7 @@ pub(crate) struct Operation {
     pub(crate) last_error: String,
     pub(crate) repeated: bool,
     pub(crate) sampled: bool,
+    pub(crate) times_shared: bool,
 }
 
 #[derive(Debug, Deserialize)]

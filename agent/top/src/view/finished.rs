@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     finished::Finished,
-    number::{at_least, count, duration, share, total},
+    number::{about, at_least, count, duration, share, total},
     palette::Theme,
     rows::{Key, request_line},
     text::{Cut, clean, fit},
@@ -196,7 +196,7 @@ impl Page {
                 "{}{} x{protocol}{trips}, {}: ",
                 " ".repeat(INDENT),
                 at_least(count(one.count), one.sampled),
-                total(one.total_ns, one.sampled)
+                about(total(one.total_ns, one.sampled), one.times_shared)
             );
             let shape = (one.is_one_by_one(), one.shape.as_str());
             let figures = fit(&figures, self.columns.into(), Cut::End);

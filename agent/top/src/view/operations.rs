@@ -6,7 +6,7 @@ use whyslow_proto::v1::{InFlightRequest, Operation, Shape};
 use super::{Line, list::off, overlay::heading};
 use crate::{
     client::Snapshot,
-    number::{at_least, count, duration, rate, share, time_of_one, total},
+    number::{about, at_least, count, duration, rate, share, time_of_one, total},
     palette::Theme,
     rows::{answered_in, is_sampled, operations_in},
     text::{Cut, clean, fit, width},
@@ -101,7 +101,10 @@ fn row(operation: &Operation, theme: Theme, columns: u16) -> Line {
     let mut figures = format!(
         " {:>7}{:>9} ",
         at_least(count(operation.count), operation.sampled),
-        total(operation.total_ns, operation.sampled),
+        about(
+            total(operation.total_ns, operation.sampled),
+            operation.times_shared
+        ),
     );
     if columns >= WIDE {
         let protocol = fit(&clean(&operation.protocol), PROTOCOL, Cut::End);
@@ -174,7 +177,7 @@ pub(super) fn of_shape(shape: &Shape, window_s: f64) -> [(&'static str, String);
             "time",
             format!(
                 "{least}{}, {part} of all operations",
-                duration(shape.total_ns)
+                about(duration(shape.total_ns), shape.times_shared)
             ),
         ),
     ]

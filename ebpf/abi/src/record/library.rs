@@ -21,6 +21,8 @@ pub const TEXT_WHOLE: u32 = 1;
 pub const LIBRARY_SPENT: u32 = 2;
 /// Bit of [`ExecutedRecord::flags`]: the execution goes on; a later record has all of it.
 pub const EXECUTION_OPEN: u32 = 4;
+/// Bit of [`ExecutedRecord::flags`]: another request has begun it, and has counted it.
+pub const EXECUTION_CONTINUED: u32 = 8;
 
 /// A database library was given a text, with a request open on the thread or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ pub struct ExecutedRecord {
     pub request: u32,
     /// Result code of the last step; of one that ended early, 0.
     pub result: i32,
-    /// Bits: `EXECUTION_OPEN`, `LIBRARY_SPENT`.
+    /// Bits: `EXECUTION_OPEN`, `EXECUTION_CONTINUED`, `LIBRARY_SPENT`.
     pub flags: u32,
     /// Padding.
     pub reserved: u32,

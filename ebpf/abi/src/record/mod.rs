@@ -3,8 +3,8 @@
 mod library;
 
 pub use library::{
-    EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind,
-    LibraryTextRecord, TEXT_WHOLE,
+    EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
+    LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
 };
 
 use crate::{

@@ -21,7 +21,7 @@ fn count(found: &[Finding], open: &mut u64, missed: &mut bool) {
             }
             Finding::Missed => *missed = true,
             Finding::Answering { .. } | Finding::RowsEstimated | Finding::ReadInPart => {}
-            Finding::NotUnderstood => {}
+            Finding::NotUnderstood | Finding::Several => {}
             Finding::Encrypted => *open = 0,
         }
     }

@@ -71,7 +71,7 @@ impl Tally {
                 // What is open is not followed any more.
                 Finding::Encrypted => self.answered = self.asked,
                 Finding::Answering { .. } | Finding::RowsEstimated | Finding::ReadInPart => {}
-                Finding::Missed | Finding::NotUnderstood => {}
+                Finding::Missed | Finding::NotUnderstood | Finding::Several => {}
             }
             if let Finding::Answered { error, .. }
             | Finding::AnsweredAt { error, .. }

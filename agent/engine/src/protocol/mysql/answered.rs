@@ -225,6 +225,10 @@ impl MysqlSession {
             }
         }
         found.push(Finding::Begun { shape });
+        let last = self.open.statement().is_none_or(|it| it.is_last());
+        if !last {
+            found.push(Finding::Several);
+        }
     }
 
     /// The first open command is answered to its end, and well.

@@ -167,6 +167,9 @@ impl MysqlSession {
         };
         let several = command::has_several_results(&first);
         Self::ask(first, found);
+        if !further.is_empty() || more {
+            found.push(Finding::Several);
+        }
         Statement {
             counts: true,
             several,

@@ -78,8 +78,10 @@ impl PostgresSession {
         self.copying = false;
         if self.pending.answer() {
             found.push(Finding::Answered { rows, error: None });
-            let next = self.pending.begin_next();
-            found.extend(next.map(|shape| Finding::Begun { shape }));
+            if let Some((shape, last)) = self.pending.begin_next() {
+                found.push(Finding::Begun { shape });
+                found.extend((!last).then_some(Finding::Several));
+            }
         } else if !self.client_lost {
             // It was asked for where nothing was captured.
             Self::missed(found);

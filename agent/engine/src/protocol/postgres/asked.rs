@@ -103,10 +103,14 @@ impl PostgresSession {
     /// A message that asks for this, and then for the `further` ones, up to a ReadyForQuery; `false`: too many are
     /// pending. The further ones are told when the server begins them: it runs none behind one that fails.
     fn ask(&mut self, shape: String, further: Vec<String>, found: &mut Vec<Finding>) -> bool {
-        if !self.pending.has_room() {
+        // Behind an Execute without a Sync, the server may skip it.
+        if !self.pending.has_room() || self.pending.is_unsynced() {
             return false;
         }
         found.push(Finding::Asked { shape });
+        if !further.is_empty() {
+            found.push(Finding::Several);
+        }
         if !self.pending.query(further) {
             Self::missed(found);
         }

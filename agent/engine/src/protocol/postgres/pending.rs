@@ -57,6 +57,11 @@ impl Pending {
         fits
     }
 
+    /// An Execute has no Sync behind it.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.last.open > 0
+    }
+
     /// An Execute, for which there is room.
     pub(super) fn execute(&mut self) {
         self.open += 1;
@@ -81,14 +86,15 @@ impl Pending {
         any
     }
 
-    /// The server begins the next statement of the Query that it is at.
-    pub(super) fn begin_next(&mut self) -> Option<String> {
+    /// The server begins the next statement of the Query that it is at. Returns it, and whether it is the last.
+    pub(super) fn begin_next(&mut self) -> Option<(String, bool)> {
         let group = self.front();
         let next = group.further.pop_front()?;
+        let last = group.further.is_empty();
         group.open += 1;
         self.open += 1;
         self.further -= 1;
-        Some(next)
+        Some((next, last))
     }
 
     /// The server skips the rest of what it is at.
@@ -128,6 +134,11 @@ impl Pending {
     /// More than one operation is open, or may be begun.
     pub(super) fn has_several(&self) -> bool {
         self.open > 1 || self.further > 0
+    }
+
+    /// More than one ReadyForQuery is to come.
+    pub(super) fn has_several_groups(&self) -> bool {
+        self.closed.len() > 1
     }
 
     /// No operation is open.

@@ -307,6 +307,8 @@ impl PostgresSession {
                 found.push(Finding::ReadInPart);
             }
             let end = match ready {
+                // It may be the end of any of them.
+                _ if self.pending.has_several_groups() => End::Unknown,
                 Ready { failed: true, .. } => End::Failed,
                 Ready { rows, .. } => End::Well { rows },
             };

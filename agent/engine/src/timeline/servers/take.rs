@@ -14,6 +14,8 @@ struct Transfer<'a> {
     in_part: bool,
     /// That hides answers.
     unseen: bool,
+    /// The operation that is newest is the first that is open, and not the last.
+    begun: bool,
     outcome: &'a mut Outcome,
 }
 
@@ -32,6 +34,7 @@ impl Server {
             moved,
             in_part: false,
             unseen: false,
+            begun: false,
             outcome,
         };
         for finding in found {
@@ -46,6 +49,7 @@ impl Server {
                 operation.answer_unseen = true;
             }
         }
+        mark_together(&mut transfer.outcome.answers);
         self.count_part(transfer.moved);
     }
 
@@ -54,6 +58,7 @@ impl Server {
         match finding {
             Finding::Asked { shape } if self.open.len() < OPEN => {
                 self.asked(&shape, transfer.owner, now_ns, transfer.moved.asked());
+                transfer.begun = false;
             }
             Finding::Begun { shape } if self.open.len() < OPEN => self.begun(&shape, transfer),
             Finding::Asked { .. } | Finding::Begun { .. } | Finding::Missed => {
@@ -63,6 +68,7 @@ impl Server {
                 if let Some(mut operation) = self.open.pop_front() {
                     let bytes = transfer.moved.answered();
                     operation.bytes = operation.bytes.saturating_add(bytes);
+                    operation.several = false;
                     let answer = self.answered(operation, now_ns, (rows, error));
                     transfer.outcome.answers.push(answer);
                 }
@@ -96,8 +102,21 @@ impl Server {
                 transfer.unseen |= self.open.len() > 1 || !told;
                 transfer.in_part = true;
             }
+            Finding::Several => self.several(transfer.begun),
             Finding::NotUnderstood => transfer.outcome.not_understood = true,
             Finding::Encrypted => {}
+        }
+    }
+
+    /// Others are to be begun behind the newest operation.
+    fn several(&mut self, begun: bool) {
+        let newest = if begun {
+            self.open.front_mut()
+        } else {
+            self.open.back_mut()
+        };
+        if let Some(operation) = newest {
+            operation.several = true;
         }
     }
 
@@ -107,6 +126,7 @@ impl Server {
         let owner = answered.map_or(transfer.owner, |it| it.operation.owner);
         let operation = self.operation(shape, owner, transfer.now_ns);
         self.open.push_front(operation);
+        transfer.begun = true;
         transfer.unseen |= transfer.in_part;
     }
 
@@ -136,6 +156,8 @@ impl Server {
             rows_estimated: false,
             answer_unseen: false,
             waited_for: false,
+            together: false,
+            several: false,
         }
     }
 
@@ -194,6 +216,19 @@ impl Server {
             rows,
             error,
             cut: false,
+        }
+    }
+}
+
+/// Of answers that were read at once only the time of all is known. Where one shape has all of it, that is its own.
+fn mark_together(answers: &mut [Answer]) {
+    let Some((first, others)) = answers.split_first() else {
+        return;
+    };
+    let mut others = others.iter();
+    if others.any(|it| it.operation.shape != first.operation.shape) {
+        for answer in answers {
+            answer.operation.together = true;
         }
     }
 }

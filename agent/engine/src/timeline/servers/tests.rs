@@ -243,10 +243,17 @@ fn statements_of_one_text_are_told_when_they_begin() {
     let mut connection = Connection::new();
     connection.write(10, b"Q\0\0\0\x21select 1; select a; select b\0");
     assert_eq!(connection.open(), [("select ?".to_owned(), 99)]);
+    let several = |connection: &mut Connection| -> Vec<bool> {
+        let open = connection.server().open_of(OWNER);
+        open.map(|it| it.several).collect()
+    };
+    assert_eq!(several(&mut connection), [true]);
     let done = b"C\0\0\0\x0dSELECT 1\0";
     let outcome = connection.read(20, done);
     assert!(outcome.answers[0].operation.waited_for);
     assert_eq!(connection.open(), [("select a".to_owned(), 99)]);
+    assert_eq!(several(&mut connection), [true]);
+    assert!(!outcome.answers[0].operation.several);
     // Behind them another request asks on the same connection.
     let other = Some((2, 2));
     let query = whole(b"Q\0\0\0\x0dselect c\0");

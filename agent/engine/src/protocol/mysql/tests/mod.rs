@@ -182,6 +182,8 @@ fn transfer(session: &mut dyn Session, sent: &Sent, found: &mut Vec<Finding>) {
         Client(_) => session.written(chunk, found),
         Server(_) => session.read(chunk, found),
     }
+    // What comes of that is seen where it is taken.
+    found.retain(|it| *it != Finding::Several);
 }
 
 fn findings(transfers: &[Sent]) -> Vec<Finding> {

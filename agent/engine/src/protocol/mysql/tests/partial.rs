@@ -24,7 +24,12 @@ pub(super) fn partly(
         Client(_) => session.written(chunk, found),
         Server(_) => session.read(chunk, found),
     }
-    found.retain(|finding| !matches!(finding, Finding::Answering { .. } | Finding::RowsEstimated));
+    found.retain(|finding| {
+        !matches!(
+            finding,
+            Finding::Answering { .. } | Finding::RowsEstimated | Finding::Several
+        )
+    });
 }
 
 fn captured(transfers: &[Sent]) -> Vec<Finding> {

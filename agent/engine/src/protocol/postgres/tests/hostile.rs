@@ -23,7 +23,7 @@ fn after_a_hostile_length_a_ready_is_waited_for() {
                 asked("select ?"),
                 Finding::ReadInPart,
                 rows(0),
-                rows(1),
+                rows(0),
             ],
         );
     }

@@ -24,6 +24,8 @@ pub(super) fn partly(
         Client(_) => session.written(chunk, found),
         Server(_) => session.read(chunk, found),
     }
+    // What comes of that is seen where it is taken.
+    found.retain(|it| *it != Finding::Several);
 }
 
 pub(super) fn captured(transfers: &[Sent]) -> Vec<Finding> {

@@ -201,3 +201,35 @@ fn a_backslash_that_is_not_understood_may_hide_statements() {
         assert_eq!(found.contains(&Finding::Missed), hides, "{sql}");
     }
 }
+
+#[test]
+fn behind_an_execute_without_a_sync_a_query_is_not_followed() {
+    let write = [run("select a"), query("select b; select c"), sync()].concat();
+    let found = findings(&[
+        Client(write.clone()),
+        Server([ran("SELECT 1"), done("SELECT 1"), done("SELECT 1"), ready()].concat()),
+        Server(ready()),
+    ]);
+    assert_eq!(found[..3], [asked("select a"), Finding::Missed, rows(1)]);
+    // It fails, and the server skips the Query: no more is told than was asked.
+    let found = findings(&[Client(write), Server([error("22012"), ready()].concat())]);
+    assert_eq!(found, [asked("select a"), Finding::Missed, failed("22012")]);
+}
+
+#[test]
+fn an_end_that_may_be_that_of_either_begins_nothing() {
+    let write = [query("select a"), query("select b; select c; select d")].concat();
+    let answer = [many_rows(), done("SELECT 100"), ready()].concat();
+    let rest = [done("SELECT 1"), error("22012"), ready()].concat();
+    let found = captured(&[Client(write), Server(answer), Server(rest)]);
+    let told = [
+        asked("select a"),
+        asked("select b"),
+        rows(0),
+        rows(0),
+        Finding::Missed,
+    ];
+    assert_eq!(found[..5], told);
+    let begun = found.iter().any(|it| matches!(it, Finding::Begun { .. }));
+    assert!(!begun, "{found:?}");
+}
