@@ -53,6 +53,21 @@ pub struct Wait {
     #[serde(deserialize_with = "integer")]
     pub ns: u64,
     pub wait_target: Option<serde_json::Value>,
+    pub holder: Option<Holder>,
+}
+
+/// See `whyslow.v1.Holder`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Holder {
+    pub pid: u32,
+    pub tid: u32,
+    pub request_id: String,
+    pub request: String,
+    pub share: f64,
+    #[serde(deserialize_with = "integer")]
+    pub samples: u64,
 }
 
 /// See `whyslow.v1.RequestFinished`.

@@ -43,6 +43,8 @@ MEBIBYTE = 1 << 20
 BLOCK = os.urandom(4 * MEBIBYTE)
 
 libc = ctypes.CDLL(None, use_errno=True)
+# Its functions are called with the interpreter lock held.
+holding_libc = ctypes.PyDLL(None)
 
 
 _schedstat = threading.local()
@@ -261,6 +263,28 @@ def case_futex(parts, ms, environ):
         parts.measure("lock.futex", lambda: libc.pthread_mutex_lock(mutex))
     libc.pthread_mutex_unlock(mutex)
     del mutex, keep
+
+
+# Somebody is about to wait for the interpreter lock.
+_waits_for_interpreter = threading.Semaphore(0)
+
+
+def case_interpreter(parts, ms, environ):
+    """Sleeps a little, and meanwhile the other request takes the interpreter lock."""
+    _waits_for_interpreter.release()
+    parts.measure("lock.gil", lambda: time.sleep(0.002))
+
+
+def case_hold(parts, ms, environ):
+    """Holds the interpreter lock for so long, asleep, as a careless extension does."""
+    _waits_for_interpreter.acquire(timeout=20)
+    holding_libc.usleep(ms * 1000)
+
+
+def case_compute(parts, ms, environ):
+    """Holds it for about so long, on the CPU."""
+    _waits_for_interpreter.acquire(timeout=20)
+    sum(range(ms * 50_000))
 
 
 def shared_mutex(path, create):

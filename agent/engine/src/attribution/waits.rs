@@ -137,6 +137,8 @@ pub(crate) fn text(target: &Target) -> String {
 
 #[cfg(test)]
 mod tests {
+    use whyslow_abi::plain_bytes;
+
     use super::*;
 
     fn wait(kind: WaitTargetKind) -> Wait {
@@ -209,6 +211,31 @@ mod tests {
         ] {
             assert_eq!(names(path, captured), expected, "{path} {captured}");
         }
+    }
+
+    #[test]
+    fn who_held_a_lock_for_most_of_the_time() {
+        let mut it = wait(WaitTargetKind::InterpreterLock);
+        it.ns = 100;
+        it.b = 7;
+        let most = interpreter::Holder {
+            tid: 4711,
+            samples: 5,
+            ns: 91,
+        };
+        it.name[..16].copy_from_slice(plain_bytes(&most));
+        let found = holder(&it).unwrap();
+        assert_eq!((found.tid, found.samples), (4711, 7));
+        assert!((found.share - 0.91).abs() < 1e-9);
+        assert_eq!(target(&it), Target::Lock { address: it.a });
+        // The figures are the kernel side's; a share is never above one.
+        it.ns = 1;
+        assert!(holder(&it).unwrap().share <= 1.0);
+        it.name = [0; 32];
+        assert_eq!(holder(&it), None, "nobody was seen");
+        it.target = WaitTargetKind::Futex as u8;
+        it.name[..16].copy_from_slice(plain_bytes(&most));
+        assert_eq!(holder(&it), None, "a name");
     }
 
     #[test]

@@ -142,3 +142,29 @@ impl Threads {
         self.map.remove(&tid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_that_was_served_for_most_of_a_time() {
+        let request = |tid| {
+            Arc::new(RequestStarted {
+                tid,
+                ..RequestStarted::default()
+            })
+        };
+        let mut served = Served::default();
+        for tid in 0..6 {
+            let begin_ns = u64::from(tid) * 100;
+            served.add(begin_ns, begin_ns + 90, request(tid));
+        }
+        let tid = |begin_ns, end_ns| served.for_most_of(begin_ns, end_ns).map(|it| it.tid);
+        assert_eq!(tid(310, 350), Some(3));
+        assert_eq!(tid(360, 430), None, "half and half");
+        assert_eq!(tid(370, 480), Some(4));
+        assert_eq!(tid(591, 599), None, "between two");
+        assert_eq!(tid(110, 150), None, "too long ago");
+    }
+}

@@ -5,7 +5,7 @@
 
 mod python;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use aya::maps::{HashMap as KernelHash, MapData};
 use python::Runtime;
@@ -20,6 +20,8 @@ const PROCESSES: usize = 16_384;
 const FILES: usize = 8_192;
 /// Between two rounds of looks.
 const ROUND_NS: u64 = 100_000_000;
+/// Between two looks for processes that are gone: long before a number is used anew.
+const SWEEP_NS: u64 = 10_000_000_000;
 /// Processes looked at in one round.
 const LOOKS: usize = 16;
 /// When a process is looked at again where its lock was not found, after it became known.
@@ -46,6 +48,8 @@ pub(super) struct Interpreters {
     processes: HashMap<u32, Process>,
     files: HashMap<FileId, (Option<Stamp>, Option<Runtime>)>,
     round_ns: u64,
+    /// When those that are gone are dropped.
+    sweep_ns: u64,
 }
 
 impl Interpreters {
@@ -56,6 +60,7 @@ impl Interpreters {
             processes: HashMap::new(),
             files: HashMap::new(),
             round_ns: 0,
+            sweep_ns: 0,
         }
     }
 
@@ -89,6 +94,10 @@ impl Interpreters {
             return;
         }
         self.round_ns = now_ns + ROUND_NS;
+        if now_ns >= self.sweep_ns {
+            self.sweep_ns = now_ns + SWEEP_NS;
+            self.sweep();
+        }
         let due = |(pid, process): (&u32, &Process)| (process.next_ns <= now_ns).then_some(*pid);
         let due: Vec<u32> = self.processes.iter().filter_map(due).take(LOOKS).collect();
         for pid in due {
@@ -110,6 +119,15 @@ impl Interpreters {
                 // Never again.
                 _ => process.next_ns = u64::MAX,
             }
+        }
+    }
+
+    /// Forgets processes that are gone: not all of them are told.
+    fn sweep(&mut self) {
+        let gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+        let gone: Vec<u32> = self.processes.keys().copied().filter(gone).collect();
+        for pid in gone {
+            self.ended(pid);
         }
     }
 

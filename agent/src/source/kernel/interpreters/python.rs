@@ -21,7 +21,9 @@ use crate::source::kernel::mapped::Mapped;
 
 /// Most bytes of `_PyRuntime` that are searched.
 const RUNTIME_LIMIT: u64 = 4 << 20;
-/// Switch intervals that are taken for one, us; the default is 5,000.
+/// The switch interval, unless the application sets another, us.
+const INTERVAL: u64 = 5_000;
+/// Those that are taken for one.
 const INTERVALS: RangeInclusive<u64> = 100..=10_000_000;
 
 /// The data of an interpreter, in its file.
@@ -141,17 +143,16 @@ fn threads(pid: u32) -> Vec<u64> {
 fn last_holder(data: &[u8], is_state: impl Fn(u64) -> bool) -> Option<usize> {
     let word =
         |at: usize| -> Option<u64> { Some(u64::from_le_bytes(*data.get(at..)?.first_chunk()?)) };
-    let places = (0..data.len()).step_by(8).filter(|at| {
-        let interval = word(*at).unwrap_or(0);
-        let locked = word(*at + 16).map(|word| word as u32);
-        INTERVALS.contains(&interval)
-            && matches!(locked, Some(0 | 1))
-            && word(*at + 8)
-                .is_some_and(|state| state > 1 << 16 && state % 8 == 0 && is_state(state))
+    let places = (0..data.len()).step_by(8).filter_map(|at| {
+        let (interval, state) = (word(at)?, word(at + 8)?);
+        let locked = matches!(word(at + 16)? as u32, 0 | 1);
+        let fits = INTERVALS.contains(&interval) && locked && state > 1 << 16 && state % 8 == 0;
+        (fits && is_state(state)).then_some((interval, at + 8))
     });
-    let places: Vec<usize> = places.take(2).collect();
-    match places[..] {
-        [only] => Some(only + 8),
+    let places: Vec<_> = places.collect();
+    let usual: Vec<_> = places.iter().filter(|(of, _)| *of == INTERVAL).collect();
+    match (&usual[..], &places[..]) {
+        ([(_, only)], _) | ([], [(_, only)]) => Some(*only),
         _ => None,
     }
 }
@@ -178,16 +179,23 @@ mod tests {
     fn the_lock_is_found_by_its_looks() {
         let mut data = vec![0; 256];
         let mut set = |at: usize, word: u64| data[at..at + 8].copy_from_slice(&word.to_le_bytes());
-        // A number before a pointer that is no thread state.
+        // A number before a pointer that is no thread state, and another before one that is.
         set(16, 5_000);
         set(24, 0x7f00_0000);
+        set(64, 4_300);
+        set(72, 0x7fff_0000);
         set(128, 5_000);
         set(136, 0x7fff_0000);
         set(144, 1);
-        assert_eq!(last_holder(&data, |state| state == 0x7fff_0000), Some(136));
+        let is_state = |state| state == 0x7fff_0000;
+        assert_eq!(last_holder(&data, is_state), Some(136));
         assert_eq!(last_holder(&data, |_| true), None, "two");
         assert_eq!(last_holder(&data, |_| false), None);
-        assert_eq!(last_holder(&data[..140], |_| true), Some(24));
+        assert_eq!(
+            last_holder(&data[..130], is_state),
+            Some(72),
+            "another interval"
+        );
         assert_eq!(last_holder(&[], |_| true), None);
     }
 
