@@ -51,6 +51,7 @@ pub(super) fn lines(
     for request in &finished.slowest {
         page.request(finished, request);
         page.accounts(request);
+        page.blame(request);
         page.operations(request, &finished.key);
     }
     page.lines.push(Line::default());
@@ -176,6 +177,18 @@ impl Page {
         }
         let text = format!("{}{}", " ".repeat(INDENT), words.join(", "));
         self.add(&text, self.theme.grey());
+    }
+
+    /// Who held what it waited for longest, where that is known.
+    fn blame(&mut self, request: &RequestFinished) {
+        let mut waits = request.waits.iter();
+        let held = waits.find_map(|wait| Some((wait, wait.holder.as_ref()?)));
+        if let Some((wait, holder)) = held {
+            let (account, time) = (account_name(&wait.account), duration(wait.ns));
+            let words = clean(&holder.words());
+            let text = format!("{}{account} {time}: {words}", " ".repeat(INDENT));
+            self.add(&text, self.theme.text());
+        }
     }
 
     /// Those with most time; in the details of a shape, those of that shape.
