@@ -30,7 +30,7 @@ struct Tally {
     /// What the ledger says less what the application measured, and that, ms.
     off: Vec<f64>,
     took: Vec<f64>,
-    wrong: Vec<Wait>,
+    wrong: Vec<(Wait, Finished)>,
 }
 
 impl Tally {
@@ -52,7 +52,7 @@ impl Tally {
         self.certain += u32::from(certain);
         self.certain_right += u32::from(certain && right);
         if !right {
-            self.wrong.push(wait.clone());
+            self.wrong.push((wait.clone(), holding.clone()));
         }
     }
 }

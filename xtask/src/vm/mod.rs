@@ -170,6 +170,9 @@ fn boot(kernel: &Kernel, image: &Path, args: &Args) -> Result<Summary> {
     let summary = conclude(kernel.key, &report, end);
     if summary.failed > 0 {
         print_logs(kernel.key, &report, &machine.console());
+        for place in machine.stopped_at() {
+            println!("vm {}: | processor: {place}", kernel.key);
+        }
     }
     if args.keep || summary.failed > 0 {
         println!("vm {}: logs are kept in {}", kernel.key, folder.display());

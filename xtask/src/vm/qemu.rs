@@ -7,8 +7,9 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,9 +22,14 @@ pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 /// Status of a guest that says it has passed: `(0x10 << 1) | 1`.
 const PASSED: i32 = 33;
 
-/// Kernel command line. `oops=panic`: an oops would hang the machine until the timeout.
+/// Kernel command line. `oops=panic`: an oops would hang the machine until the timeout. `nokaslr`: addresses are those of
+/// the kernel's symbols.
 /// `whyslow.vm_guest`: the guest refuses to run as the init of anything else.
-const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 whyslow.vm_guest=1";
+const COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 nokaslr whyslow.vm_guest=1";
+
+/// Longest time until the emulator has told what its processors are at.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What to boot.
 #[derive(Debug)]
@@ -65,6 +71,11 @@ impl Machine<'_> {
         self.folder.join("records.jsonl")
     }
 
+    /// What the emulator says.
+    fn log(&self) -> PathBuf {
+        self.folder.join("qemu.log")
+    }
+
     /// Runs it to its end. Files of an earlier run are written over.
     ///
     /// # Errors
@@ -73,10 +84,10 @@ impl Machine<'_> {
         for file in [self.console(), self.records()] {
             fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
         }
-        let log = File::create(self.folder.join("qemu.log"))?;
+        let log = File::create(self.log())?;
         let mut child = self
             .command()
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
@@ -90,12 +101,39 @@ impl Machine<'_> {
                 });
             }
             if Instant::now() >= deadline {
+                self.ask_where(&mut child);
                 child.kill()?;
                 child.wait()?;
                 return Ok(End::Timeout);
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Has the emulator write down in its log what its processors are at: a kernel that spins with interrupts off says
+    /// nothing itself.
+    fn ask_where(&self, child: &mut Child) {
+        let asked = child
+            .stdin
+            .as_mut()
+            .map(|monitor| monitor.write_all(b"info registers -a\n"));
+        if !matches!(asked, Some(Ok(()))) {
+            return;
+        }
+        let deadline = Instant::now() + ANSWER_LIMIT;
+        // The last line of what is known of a processor begins so.
+        let told =
+            || fs::read_to_string(self.log()).is_ok_and(|log| log.matches("XMM15").count() >= 2);
+        while !told() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where the processors of a machine were when it was stopped: their instruction pointers and flags.
+    pub(crate) fn stopped_at(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines = log.lines().filter(|line| line.starts_with("RIP="));
+        lines.map(str::to_owned).collect()
     }
 
     fn command(&self) -> Command {
@@ -118,6 +156,7 @@ impl Machine<'_> {
                 "-no-user-config",
             ])
             .args(["-display", "none", "-no-reboot", "-nic", "none"])
+            .args(["-monitor", "stdio"])
             .arg("-serial")
             .arg(format!("file:{}", self.console().display()))
             .arg("-serial")

@@ -19,7 +19,10 @@ use crate::{
         Binding, Command, EndReason, EventKind, Output, Query, RequestFinished, RequestStarted,
         Target,
     },
-    timeline::{connections::LastWrite, threads::Thread},
+    timeline::{
+        connections::LastWrite,
+        threads::{Thread, most_of},
+    },
 };
 
 /// Finished requests that may wait for a path at once.
@@ -161,20 +164,25 @@ impl Engine {
             holder.comm.clone_from(&thread.comm);
             let end_ns = wait.start_ns.saturating_add(wait.ns);
             let served = thread.served.for_most_of(wait.start_ns, end_ns);
-            let serves = served.or_else(|| self.serves_since(thread, wait.start_ns));
+            let serves = served.or_else(|| self.serves_for_most_of(thread, wait.start_ns, end_ns));
             holder.request = serves.map(Arc::clone);
             wait.holder = Some(holder);
         }
     }
 
-    /// The request that the thread alone serves, and did then.
-    fn serves_since(&self, thread: &Thread, then_ns: u64) -> Option<&Arc<RequestStarted>> {
+    /// The request that the thread alone serves, and did for more than half of that time.
+    fn serves_for_most_of(
+        &self,
+        thread: &Thread,
+        begin_ns: u64,
+        end_ns: u64,
+    ) -> Option<&Arc<RequestStarted>> {
         let [id] = thread.open[..] else {
             return None;
         };
         let request = self.connections.request(id)?;
         let started = request.started.as_ref()?;
-        (request.begin_ns <= then_ns).then_some(started)
+        most_of((request.begin_ns, u64::MAX), (begin_ns, end_ns)).then_some(started)
     }
 
     fn forget_if_stale(&mut self, id: u64, out: &mut Vec<Output>) {

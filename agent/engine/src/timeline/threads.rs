@@ -62,14 +62,16 @@ impl Served {
 
     /// The one that was served for more than half of an interval.
     pub(crate) fn for_most_of(&self, begin_ns: u64, end_ns: u64) -> Option<&Arc<RequestStarted>> {
-        let half_ns = end_ns.saturating_sub(begin_ns) / 2;
         let mut requests = self.last.iter();
-        let most = requests.find(|(begin, end, _)| {
-            let both = end.min(&end_ns).saturating_sub(*begin.max(&begin_ns));
-            both > half_ns
-        });
+        let most = requests.find(|(begin, end, _)| most_of((*begin, *end), (begin_ns, end_ns)));
         most.map(|(_, _, request)| request)
     }
+}
+
+/// Whether an interval, of `(begin, end)`, has more than half of another in it.
+pub(crate) fn most_of((begin, end): (u64, u64), (of_begin, of_end): (u64, u64)) -> bool {
+    let both = end.min(of_end).saturating_sub(begin.max(of_begin));
+    both > of_end.saturating_sub(of_begin) / 2
 }
 
 /// One thread.
