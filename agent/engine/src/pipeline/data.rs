@@ -10,7 +10,11 @@ use crate::{
     input::Findings,
     losses::reason,
     output::{Command, Output},
-    timeline::servers::{Answer, Outcome, Owner, Server},
+    timeline::{
+        connections::Connections,
+        request::OpenRequest,
+        servers::{Answer, Outcome, Owner, Server},
+    },
 };
 
 /// What the transfer tells: of bytes before it that were not shipped, and of its own.
@@ -38,6 +42,11 @@ fn said(
     }
     let moved = (data.written(), chunk.len);
     (cut, server.told(owner, moved, findings, now_ns))
+}
+
+/// The request that a thread has open.
+fn request_of(connections: &mut Connections, owner: Option<Owner>) -> Option<&mut OpenRequest> {
+    connections.request_mut(owner?.0)
 }
 
 impl Engine {
@@ -146,9 +155,7 @@ impl Engine {
 
     /// What comes from here on may come after the response.
     fn answered_client(&mut self, owner: Option<Owner>, now_ns: u64) {
-        if let Some((connection, _)) = owner
-            && let Some(request) = self.connections.request_mut(connection)
-        {
+        if let Some(request) = request_of(&mut self.connections, owner) {
             request.operations.answered(now_ns);
         }
     }
@@ -187,17 +194,14 @@ impl Engine {
     }
 
     fn mark_sampled(&mut self, owner: Option<Owner>, now_ns: u64) {
-        if let Some((connection, _)) = owner
-            && let Some(request) = self.connections.request_mut(connection)
-        {
+        if let Some(request) = request_of(&mut self.connections, owner) {
             request.operations.mark_sampled(now_ns);
         }
     }
 
     /// The request was answered on a connection whose protocol is not known.
     fn note_not_understood(&mut self, owner: Option<Owner>, id: u64, now_ns: u64) {
-        if let Some((connection, _)) = owner
-            && let Some(request) = self.connections.request_mut(connection)
+        if let Some(request) = request_of(&mut self.connections, owner)
             && let Some(server) = self.servers.get(id)
         {
             let peer = &server.address;
@@ -208,9 +212,7 @@ impl Engine {
     /// No more is shipped for the request.
     fn note_spent(&mut self, owner: Option<Owner>, now_ns: u64) {
         self.mark_sampled(owner, now_ns);
-        if let Some((connection, _)) = owner
-            && let Some(request) = self.connections.request_mut(connection)
-        {
+        if let Some(request) = request_of(&mut self.connections, owner) {
             request.spent_ns = now_ns;
         }
     }
