@@ -47,11 +47,16 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, done: &Done<'_>) {
-        let operation = &mut self.operation;
-        if operation.count == 1 && !operation.times_shared {
-            self.times.add(operation.total_ns);
+    /// The time of a single one is kept with those that come now.
+    fn join_single(&mut self) {
+        if self.operation.count == 1 && !self.operation.times_shared {
+            self.times.add(self.operation.total_ns);
         }
+    }
+
+    fn add(&mut self, done: &Done<'_>) {
+        self.join_single();
+        let operation = &mut self.operation;
         if operation.count > 0 && !done.together && done.ns > 0 {
             self.times.add(done.ns);
         }
@@ -77,10 +82,8 @@ impl Counted {
     }
 
     fn merge(&mut self, other: &Self) {
+        self.join_single();
         let (operation, more) = (&mut self.operation, &other.operation);
-        if operation.count == 1 && !operation.times_shared {
-            self.times.add(operation.total_ns);
-        }
         if operation.count > 0 {
             other.add_times_to(&mut self.times);
         } else {
