@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use object::{SegmentFlags, elf};
+
 /// A file on this host: device and inode as the kernel shows them for a mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileId {
@@ -69,6 +71,11 @@ impl Mapped {
 pub(super) fn files(pid: u32) -> Option<Vec<Mapped>> {
     let text = fs::read(format!("/proc/{pid}/maps")).ok()?;
     Some(parse(&String::from_utf8_lossy(&text)))
+}
+
+/// Whether a segment of an ELF file has code.
+pub(super) fn is_code(flags: SegmentFlags) -> bool {
+    matches!(flags, SegmentFlags::Elf { p_flags } if p_flags & elf::PF_X != 0)
 }
 
 /// Processes that a process has started and that still run.

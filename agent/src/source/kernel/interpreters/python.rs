@@ -11,13 +11,10 @@ use std::{
     path::Path,
 };
 
-use object::{
-    Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, ReadCache,
-    SegmentFlags, elf,
-};
+use object::{Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol, ReadCache};
 use whyslow_abi::interpreter::Interpreter;
 
-use crate::source::kernel::mapped::Mapped;
+use crate::source::kernel::mapped::{Mapped, is_code};
 
 /// Most bytes of `_PyRuntime` that are searched.
 const RUNTIME_LIMIT: u64 = 4 << 20;
@@ -42,27 +39,20 @@ pub(super) struct Runtime {
 pub(super) fn runtime(file: &Path, path: &Path) -> Option<Runtime> {
     let cache = ReadCache::new(File::open(file).ok()?);
     let elf = object::File::parse(&cache).ok()?;
-    let symbol = |name: &str| {
-        let mut all = elf.dynamic_symbols().chain(elf.symbols());
-        all.find(|symbol| symbol.is_definition() && symbol.name() == Ok(name))
-    };
-    let (address, bytes) = match elf
-        .dynamic_symbols()
-        .find(|it| it.name() == Ok("_PyRuntime"))
-    {
-        Some(found) if found.is_definition() => (found.address(), found.size()),
-        _ => {
+    let (address, bytes) = match defined(elf.dynamic_symbols(), "_PyRuntime") {
+        Some(found) => (found.address(), found.size()),
+        None => {
             // Since 3.13 it has a section of its own, which stripping leaves.
             let section = elf.section_by_name(".PyRuntime")?;
             (section.address(), section.size())
         }
     };
     let code = elf.segments().find_map(|segment| {
-        let executable = matches!(segment.flags(),
-            SegmentFlags::Elf { p_flags } if p_flags & elf::PF_X != 0);
-        executable.then(|| (segment.file_range().0, segment.address()))
+        is_code(segment.flags()).then(|| (segment.file_range().0, segment.address()))
     })?;
-    let hex = symbol("Py_Version").and_then(|symbol| {
+    let version = defined(elf.dynamic_symbols(), "Py_Version")
+        .or_else(|| defined(elf.symbols(), "Py_Version"));
+    let hex = version.and_then(|symbol| {
         let mut segments = elf.segments();
         let data = segments.find_map(|it| it.data_range(symbol.address(), 4).ok().flatten())?;
         Some(u32::from_le_bytes(data.try_into().ok()?))
@@ -76,6 +66,15 @@ pub(super) fn runtime(file: &Path, path: &Path) -> Option<Runtime> {
             None => minor_of(path),
         },
     })
+}
+
+/// A symbol that the file defines.
+fn defined<'data, S: ObjectSymbol<'data>>(
+    symbols: impl IntoIterator<Item = S>,
+    name: &str,
+) -> Option<S> {
+    let mut symbols = symbols.into_iter();
+    symbols.find(|it| it.is_definition() && it.name() == Ok(name))
 }
 
 /// Minor version by a file's name: `libpython3.11.so.1.0`, `python3.9`.

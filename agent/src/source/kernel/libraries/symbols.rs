@@ -5,8 +5,7 @@ use std::{collections::HashMap, fs::File};
 use anyhow::Context as _;
 use object::{
     Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _,
-    ObjectSymbolTable as _, ReadCache, ReadRef, RelocationFlags, RelocationTarget, SegmentFlags,
-    SymbolKind, elf,
+    ObjectSymbolTable as _, ReadCache, ReadRef, RelocationFlags, RelocationTarget, SymbolKind, elf,
 };
 use whyslow_abi::{
     catalogue::{Hook, PROBES},
@@ -14,6 +13,7 @@ use whyslow_abi::{
 };
 
 use super::returns::{self, Callee, End, Text, Unknown};
+use crate::source::kernel::mapped::is_code;
 
 /// Longest table of symbols that is read beside the dynamic one, bytes.
 const TABLE_LIMIT: u64 = 8 << 20;
@@ -192,10 +192,8 @@ fn segment<'data, 'file, R: ReadRef<'data>>(
     address: u64,
 ) -> Option<object::Segment<'data, 'file, R>> {
     elf.segments().find(|segment| {
-        let executable = matches!(segment.flags(),
-            SegmentFlags::Elf { p_flags } if p_flags & elf::PF_X != 0);
         let end = segment.address().saturating_add(segment.size());
-        executable && (segment.address()..end).contains(&address)
+        is_code(segment.flags()) && (segment.address()..end).contains(&address)
     })
 }
 
