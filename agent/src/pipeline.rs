@@ -50,6 +50,8 @@ const LOOKED_UP_AT_ONCE: usize = 1024;
 const CONTROL_QUEUE: usize = 64;
 /// Threads sampled for one answer at the most.
 const SAMPLES: usize = 4096;
+/// Processes whose memory is looked at for one answer.
+const MEMORY_LOOKS: usize = 8;
 
 /// How the pipeline runs. The defaults are the ones to use outside tests.
 #[derive(Clone, Copy, Debug)]
@@ -420,6 +422,7 @@ impl Pipeline {
                 self.look_up_open()?;
                 let threads = self.engine.worker_threads();
                 self.sample(&threads, Depth::Wait)?;
+                self.look_at_memory()?;
                 let now_ns = self.source.monotonic_ns();
                 let value = self.engine.workers(now_ns);
                 let _ = reply.send(At { now_ns, value });
@@ -441,6 +444,19 @@ impl Pipeline {
                 .extend(self.source.answer(&Query::Connection { id }));
         }
         self.turn().map(|_| ())
+    }
+
+    /// Looks at the memory of a few workers.
+    fn look_at_memory(&mut self) -> anyhow::Result<()> {
+        if self.source.is_replay() {
+            return Ok(());
+        }
+        let now_ns = self.source.monotonic_ns();
+        for pid in self.engine.memory_due(now_ns, MEMORY_LOOKS) {
+            self.answers
+                .extend(self.source.answer(&Query::Memory { pid }));
+        }
+        self.settle()
     }
 
     /// What a subscriber gets before anything else.

@@ -81,6 +81,7 @@ pub(crate) fn finished() -> RequestFinished {
         context_switches: 4,
         minor_faults: 5,
         major_faults: 6,
+        rss_growth_bytes: -7,
         head_read_ns: 7,
         first_byte_ns: 8,
         send_ns: 9,

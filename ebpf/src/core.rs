@@ -13,6 +13,7 @@ mod interpreter;
 mod kernel;
 mod ledger;
 mod library;
+mod limits;
 mod maps;
 mod names;
 mod parts;

@@ -19,6 +19,7 @@ use crate::{
         self, OFF_TASK_MAJ_FLT, OFF_TASK_MIN_FLT, OFF_TASK_NIVCSW, OFF_TASK_NVCSW,
         OFF_TASK_RUN_DELAY, Task,
     },
+    limits,
     maps::count_loss,
     thread::{write_begin, write_end},
 };
@@ -59,6 +60,10 @@ pub fn settle_switch_in(slot: &mut ThreadSlot, task: *const Task, now: u64) {
     let away = now.wrapping_sub(slot.since_ns);
     if slot.state == ThreadState::Unknown as u32 {
         // Nothing is known of the time before.
+    } else if slot.state == ThreadState::Throttled as u32 {
+        add(slot, Account::Throttled, away, 1);
+    } else if slot.state == ThreadState::Reclaims as u32 {
+        add(slot, Account::Memory, away, 0);
     } else if !knows_run_delay() {
         count_loss(LossReason::MissedSwitch);
         let blocked = close_wait(slot, waited(slot, now).unwrap_or(0));
@@ -111,6 +116,8 @@ fn close_wait(slot: &mut ThreadSlot, wait: u64) -> u64 {
         add(slot, classify::fault_account(), wait, 1);
     } else if slot.state == ThreadState::Stopped as u32 {
         add(slot, Account::Unexplained, wait, 1);
+    } else if slot.state == ThreadState::Reclaiming as u32 {
+        add(slot, Account::Memory, wait, 1);
     } else if slot.state == ThreadState::Blocked as u32 {
         if slot.pending_count == 0 {
             slot.pending_start_ns = slot.since_ns;
@@ -133,6 +140,7 @@ pub fn refresh_counters(slot: &mut ThreadSlot, task: *const Task) {
         slot.totals.minor_faults = kernel::load(task, OFF_TASK_MIN_FLT.load());
         slot.totals.major_faults = kernel::load(task, OFF_TASK_MAJ_FLT.load());
     }
+    limits::note_resident(slot, task);
 }
 
 /// How a thread leaves the CPU.
@@ -164,7 +172,9 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, leaves: Leaves, now:
         let registers = SyscallRegisters(unsafe { bpf_task_pt_regs(task as *mut _) as *const _ });
         let number = registers.number();
         slot.syscall = number;
-        if number < 0 {
+        if limits::wants_memory(task) {
+            slot.state = ThreadState::Reclaiming as u32;
+        } else if number < 0 {
             slot.state = ThreadState::Faulted as u32;
         } else {
             slot.state = ThreadState::Blocked as u32;
@@ -173,17 +183,25 @@ pub fn switch_out(slot: &mut ThreadSlot, task: *const Task, leaves: Leaves, now:
             slot.arguments[2] = registers.arg2();
             classify::note_block(slot, number, registers);
         }
+    } else if limits::leaves_throttled(task) {
+        slot.state = ThreadState::Throttled as u32;
     } else {
         slot.state = ThreadState::Runnable as u32;
     }
     write_end(slot);
 }
 
+/// Whether it was the quota that kept a runnable thread from a CPU.
+#[inline(always)]
+fn is_throttled(slot: &ThreadSlot, wait: Option<u64>) -> bool {
+    slot.state == ThreadState::Throttled as u32 || wait.is_some() && slot.woken_throttled != 0
+}
+
 /// The thread gets the CPU: what was not waiting was waiting for it. Where no waking was seen, it
 /// was either woken while it went to sleep, or from a context in which no program runs; the kernel's
 /// account of run-queue time will tell, which it does not yet: that is left for later.
 #[inline(always)]
-pub fn switch_in(slot: &mut ThreadSlot, now: u64) {
+pub fn switch_in(slot: &mut ThreadSlot, task: *const Task, now: u64) {
     let wait = waited(slot, now);
     if slot.state == ThreadState::Blocked as u32 && wait.is_none() && knows_run_delay() {
         return;
@@ -195,7 +213,14 @@ pub fn switch_in(slot: &mut ThreadSlot, now: u64) {
         count_loss(LossReason::MissedSwitch);
     } else if slot.state != ThreadState::Unknown as u32 {
         let blocked = close_wait(slot, wait.unwrap_or(0));
-        add(slot, Account::RunQueue, away.wrapping_sub(blocked), 1);
+        let mut runnable = away.wrapping_sub(blocked);
+        if is_throttled(slot, wait) {
+            let since = now.wrapping_sub(runnable);
+            let throttled = limits::throttled_until(task, since, now).wrapping_sub(since);
+            add(slot, Account::Throttled, throttled, 1);
+            runnable = runnable.wrapping_sub(throttled);
+        }
+        add(slot, Account::RunQueue, runnable, 1);
     }
     slot.state = ThreadState::Running as u32;
     slot.since_ns = now;

@@ -1,4 +1,4 @@
-//! A control group (version 2) for the time of a test.
+//! A control group for the time of a test: of version 2, or with a limit, of whichever version has its controller.
 
 use std::{
     ffi::CString,
@@ -43,6 +43,75 @@ impl Cgroup {
         Self::at(format!("{}/{name}", self.path), &root)
     }
 
+    /// Makes a group whose processes get so much of one CPU, in parts of a hundred, per 100 ms.
+    ///
+    /// # Errors
+    /// There is no controller of CPU time, or it may not be used.
+    pub fn with_cpu(name: &str, percent: u32) -> Result<Self> {
+        let quota = u64::from(percent) * 1_000;
+        let group = Self::controlled(name, "cpu")?;
+        if group.folder.join("cpu.max").exists() {
+            group.set("cpu.max", &format!("{quota} 100000"))?;
+        } else {
+            group.set("cpu.cfs_period_us", "100000")?;
+            group.set("cpu.cfs_quota_us", &quota.to_string())?;
+        }
+        Ok(group)
+    }
+
+    /// Makes a group whose processes get so many bytes of memory, the cache of their files included.
+    ///
+    /// # Errors
+    /// There is no controller of memory, or it may not be used.
+    pub fn with_memory(name: &str, bytes: u64) -> Result<Self> {
+        let group = Self::controlled(name, "memory")?;
+        let file = if group.folder.join("memory.max").exists() {
+            "memory.max"
+        } else {
+            "memory.limit_in_bytes"
+        };
+        group.set(file, &bytes.to_string())?;
+        Ok(group)
+    }
+
+    fn controlled(name: &str, controller: &str) -> Result<Self> {
+        let path = format!("/whyslow-{name}-{}", std::process::id());
+        let old = mounted("cgroup", |options| {
+            options.split(',').any(|it| it == controller)
+        })?;
+        if let Some(root) = old {
+            return Self::at(path, &root);
+        }
+        let root = mount()?;
+        fs::write(
+            format!("{root}/cgroup.subtree_control"),
+            format!("+{controller}"),
+        )
+        .with_context(|| format!("the controller {controller} cannot be used"))?;
+        Self::at(path, &root)
+    }
+
+    /// How long its processes had nothing of their share of a CPU left, ns, summed over CPUs.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn throttled_ns(&self) -> Result<u64> {
+        let text = fs::read_to_string(self.folder.join("cpu.stat"))?;
+        let figure = |name| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|figure| figure.trim().parse::<u64>().ok())
+        };
+        figure("throttled_usec ")
+            .map(|us| us * 1_000)
+            .or_else(|| figure("throttled_time "))
+            .context("no time throttled in cpu.stat")
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<()> {
+        let path = self.folder.join(file);
+        fs::write(&path, value).with_context(|| format!("{value} to {}", path.display()))
+    }
+
     fn at(path: String, root: &str) -> Result<Self> {
         let folder = PathBuf::from(format!("{root}{path}"));
         fs::create_dir(&folder)
@@ -64,7 +133,8 @@ impl Cgroup {
         fs::write(self.folder.join("cgroup.procs"), pid.to_string())?;
         let now = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
         ensure!(
-            now.lines().any(|line| line == format!("0::{}", self.path)),
+            now.lines()
+                .any(|line| line.splitn(3, ':').nth(2) == Some(&self.path)),
             "process {pid} is not in {}: {now}",
             self.path
         );
@@ -110,11 +180,15 @@ impl Drop for Cgroup {
 
 /// Where the version 2 tree is mounted.
 fn mount() -> Result<String> {
+    mounted("cgroup2", |_| true)?.context("no control groups of version 2 are mounted")
+}
+
+/// Where a file system of this kind is mounted with such options; `None`: nowhere.
+fn mounted(kind: &str, options: impl Fn(&str) -> bool) -> Result<Option<String>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    mounts
+    Ok(mounts
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
-        .find(|fields| fields.get(2) == Some(&"cgroup2"))
-        .and_then(|fields| fields.get(1).map(ToString::to_string))
-        .context("no control groups of version 2 are mounted")
+        .find(|fields| fields.get(2) == Some(&kind) && fields.get(3).is_some_and(|it| options(it)))
+        .and_then(|fields| fields.get(1).map(ToString::to_string)))
 }

@@ -100,6 +100,10 @@ pub struct Finished {
     #[serde(deserialize_with = "integer")]
     pub context_switches: u64,
     #[serde(deserialize_with = "integer")]
+    pub minor_faults: u64,
+    #[serde(deserialize_with = "signed")]
+    pub rss_growth_bytes: i64,
+    #[serde(deserialize_with = "integer")]
     pub head_read_ns: u64,
     #[serde(deserialize_with = "integer")]
     pub first_byte_ns: u64,
@@ -207,6 +211,11 @@ pub struct Loss {
 }
 
 /// A 64-bit integer of proto3 JSON: a string, by some writers a number.
+fn signed<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
 fn integer<'de, D: Deserializer<'de>>(input: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -65,6 +65,13 @@ pub enum Input {
         /// Monotonic time.
         since_ns: u64,
     },
+    /// Answer to [`crate::output::Query::Memory`].
+    Memory {
+        /// Process id.
+        pid: u32,
+        /// `None`: it is gone, or may not be looked at.
+        fact: Option<MemoryFact>,
+    },
 }
 
 /// What bytes said that were exchanged with a server.
@@ -91,6 +98,19 @@ pub struct ProcessFact {
     pub start_ticks: u64,
     /// Control group path (v2 if there is one).
     pub cgroup: String,
+}
+
+/// The memory of a process, bytes (`/proc/PID/smaps_rollup`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryFact {
+    /// When it was looked at, monotonic.
+    pub at_ns: u64,
+    /// Resident.
+    pub resident: u64,
+    /// Resident, with what is shared divided by those who share it.
+    pub proportional: u64,
+    /// Resident, and shared with other processes: of a forked worker what it has not written to since, and libraries.
+    pub shared: u64,
 }
 
 /// What a blocked thread's descriptor is.

@@ -43,6 +43,11 @@ pub enum Query {
         /// Inode number.
         inode: u64,
     },
+    /// Look at the memory of a process.
+    Memory {
+        /// Process id.
+        pid: u32,
+    },
 }
 
 /// An order to the kernel side.
@@ -168,6 +173,7 @@ pub struct RequestFinished {
     pub context_switches: u64,
     pub minor_faults: u64,
     pub major_faults: u64,
+    pub rss_growth_bytes: i64,
     pub head_read_ns: u64,
     pub first_byte_ns: u64,
     pub send_ns: u64,
@@ -433,6 +439,18 @@ pub struct Worker {
     pub request: Option<RequestId>,
     pub route: String,
     pub wait_text: String,
+    pub memory: WorkerMemory,
+}
+
+/// Memory of a worker's process, bytes; 0: not known. See `whyslow.v1.Worker`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
+pub struct WorkerMemory {
+    pub resident: u64,
+    pub growth: i64,
+    pub peak: u64,
+    pub proportional: u64,
+    pub shared: u64,
 }
 
 /// Figures of a route. See `whyslow.v1.Route`.

@@ -190,6 +190,11 @@ impl Engine {
             }
             Input::Tick { now_ns } => self.tick(now_ns, out),
             Input::Probed { pid, since_ns } => self.probed(pid, since_ns),
+            Input::Memory { pid, fact } => {
+                if let (Some(process), Some(fact)) = (self.processes.get_mut(pid), fact) {
+                    process.memory.found(fact);
+                }
+            }
         }
     }
 

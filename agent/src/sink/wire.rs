@@ -108,6 +108,7 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         context_switches: finished.context_switches,
         minor_faults: finished.minor_faults,
         major_faults: finished.major_faults,
+        rss_growth_bytes: finished.rss_growth_bytes,
         head_read_ns: finished.head_read_ns,
         first_byte_ns: finished.first_byte_ns,
         send_ns: finished.send_ns,
@@ -274,6 +275,11 @@ pub fn worker(worker: &Worker) -> v1::Worker {
         request_id: worker.request.map_or_else(String::new, |id| id.to_string()),
         route: worker.route.clone(),
         wait_text: worker.wait_text.clone(),
+        resident_bytes: worker.memory.resident,
+        resident_growth_bytes: worker.memory.growth,
+        resident_peak_bytes: worker.memory.peak,
+        proportional_bytes: worker.memory.proportional,
+        shared_bytes: worker.memory.shared,
     }
 }
 

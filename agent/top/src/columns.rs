@@ -107,7 +107,7 @@ const ROUTES: [Column; 10] = [
     text("ROUTE", Width::Flex(6), 0, "method and path template"),
 ];
 
-const WORKERS: [Column; 10] = [
+const WORKERS: [Column; 11] = [
     id("PID", 0, "process"),
     id("TID", 50, "thread"),
     text("COMM", Width::Fixed(10), 70, "thread name"),
@@ -120,6 +120,7 @@ const WORKERS: [Column; 10] = [
     ),
     number("CPU", 5, 60, "share of the last 10 s on a CPU"),
     number("REQS", 6, 100, "requests finished"),
+    number("MEM", 8, 120, "memory that its process has resident"),
     text("NOW", Width::Flex(5), 0, "account that time goes to now"),
     number("FOR", 7, 100, "time in it so far"),
     text("ROUTE", Width::Flex(5), 70, "what it serves"),

@@ -14,7 +14,7 @@ use crate::{
     client::Snapshot,
     columns::Column,
     model::List,
-    number::{about, at_least, count, duration, rate, share, total},
+    number::{about, at_least, bytes, count, duration, rate, share, total},
     text::{Cut, clean, width},
 };
 
@@ -376,6 +376,15 @@ fn route_row(route: &Route, reads: bool) -> Row {
     }
 }
 
+fn memory(resident: u64) -> Cell {
+    let text = if resident == 0 {
+        String::new()
+    } else {
+        bytes(resident)
+    };
+    cell(text, resident as f64)
+}
+
 fn worker_row(worker: &Worker, now_ns: u64) -> Row {
     let busy = worker.busy_share;
     Row {
@@ -391,6 +400,7 @@ fn worker_row(worker: &Worker, now_ns: u64) -> Row {
             },
             cell(share(worker.cpu_share), worker.cpu_share),
             cell(count(worker.requests), worker.requests as f64),
+            memory(worker.resident_bytes),
             account(&worker.account, clean(&worker.wait_text)),
             time(since(worker.since_ns, now_ns)),
             text(&worker.route),

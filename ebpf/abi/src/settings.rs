@@ -64,6 +64,32 @@ pub const FIELDS: &[Field] = &[
         "run_delay",
     ),
     field("OFF_TASK_SIGNAL", "task_struct", "signal", "core"),
+    field(
+        "OFF_TASK_GROUP",
+        "task_struct",
+        "sched_task_group",
+        "throttled",
+    ),
+    field("OFF_GROUP_PARENT", "task_group", "parent", "throttled"),
+    field(
+        "OFF_GROUP_QUOTA",
+        "task_group",
+        "cfs_bandwidth.quota",
+        "throttled",
+    ),
+    field(
+        "OFF_GROUP_PERIOD",
+        "task_group",
+        "cfs_bandwidth.period",
+        "throttled",
+    ),
+    field(
+        "OFF_GROUP_REFILL",
+        "task_group",
+        "cfs_bandwidth.period_timer.node.expires",
+        "throttled",
+    ),
+    field("OFF_TASK_MM", "task_struct", "mm", "resident_memory"),
     field("OFF_SIGNAL_FLAGS", "signal_struct", "flags", "core"),
     field("OFF_SIGNAL_LIVE", "signal_struct", "live", "core"),
     field(
@@ -132,6 +158,23 @@ pub mod global {
     pub const OPS_TIMER: &str = "OPS_TIMER";
     /// See `OPS_EVENT`.
     pub const OPS_PIDFD: &str = "OPS_PIDFD";
+    /// Where a task says that the quota of its control group is used up (`task_struct.throttled`, Linux 6.18);
+    /// `u64::MAX`: it does not.
+    pub const OFF_TASK_THROTTLED: &str = "OFF_TASK_THROTTLED";
+    /// Where a task has its queue, and that how often it is throttled; `u64::MAX`: nowhere.
+    pub const OFF_TASK_CFS_RQ: &str = "OFF_TASK_CFS_RQ";
+    /// See `OFF_TASK_CFS_RQ`.
+    pub const OFF_CFS_RQ_THROTTLES: &str = "OFF_CFS_RQ_THROTTLES";
+    /// Byte of a task in which lies `in_memstall`, and its bit; `u64::MAX`: there is none, or it is not kept.
+    pub const OFF_TASK_MEMSTALL: &str = "OFF_TASK_MEMSTALL";
+    /// See `OFF_TASK_MEMSTALL`.
+    pub const MEMSTALL_MASK: &str = "MEMSTALL_MASK";
+    /// Where a process's memory counts its resident pages of files (a 64-bit integer); `u64::MAX`: not known.
+    pub const OFF_RSS_FILE: &str = "OFF_RSS_FILE";
+    /// Bytes from one kind of resident pages to the next.
+    pub const RSS_STRIDE: &str = "RSS_STRIDE";
+    /// Bytes of a page.
+    pub const PAGE_BYTES: &str = "PAGE_BYTES";
     /// Count of references of a `struct file` (signed) that has just one: 0 for `f_ref`, 1 for `f_count`.
     pub const FILE_ONE_REFERENCE: &str = "FILE_ONE_REFERENCE";
     /// BTF id of the structure that addresses are cast to; 0: this kernel does not cast.

@@ -1,7 +1,7 @@
 //! The live state of a watched thread: one slot of a memory-mapped array, kept by the kernel side.
 //!
 //! Written by the thread itself (in `sys_exit` and `sched_switch`, never both at once), except
-//! `wake_ns`, `waker` and `woken_by_child`, which the waking CPU writes. `sequence` is odd while a write is under
+//! `wake_ns`, `waker`, `woken_by_child` and `woken_throttled`, which the waking CPU writes. `sequence` is odd while a write is under
 //! way: readers copy the slot, and try again when it was odd or has changed.
 
 use crate::{
@@ -30,6 +30,12 @@ crate::integer_enum! {
         Ended = 6 => "ended",
         /// Stopped by a signal or a tracer.
         Stopped = 7 => "stopped",
+        /// Runnable, but the CPU quota of its control group is used up.
+        Throttled = 8 => "throttled",
+        /// Blocked for want of memory: reclaim, compaction, reading back what was pushed out.
+        Reclaiming = 9 => "reclaiming",
+        /// On a CPU, freeing memory that it wants.
+        Reclaims = 10 => "reclaims",
     }
 }
 
@@ -87,6 +93,10 @@ pub struct ThreadSlot {
     pub record_sequence: u32,
     /// 1 when the last waker descends from this process. Written by the waking CPU.
     pub woken_by_child: u32,
+    /// 1 when the CPU quota of its control group was used up at the last waking. Written by the waking CPU.
+    pub woken_throttled: u32,
+    /// Padding.
+    pub reserved: u32,
     /// Number of the request on `connection`.
     pub request: u32,
     /// Data records that may still be shipped for the request, or until the next begins.
@@ -107,7 +117,7 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 144 + size_of::<LockWait>() + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
+        == 152 + size_of::<LockWait>() + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
 );
 
 /// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything

@@ -1,6 +1,6 @@
 //! A thread's cumulative ledger and counters.
 //!
-//! Totals only ever grow (per thread generation), and every record carries them as they stood at
+//! Totals only ever grow (per thread generation; but for the resident memory), and every record carries them as they stood at
 //! its time. The time of a request is a difference of two, so a lost record costs only itself, and
 //! user space can bind time to requests as late as it must.
 
@@ -30,6 +30,9 @@ pub struct Totals {
     pub minor_faults: u64,
     /// Major page faults (`task_struct.maj_flt`).
     pub major_faults: u64,
+    /// Memory that the process has resident, bytes. The one figure here that may shrink: a difference is to be read
+    /// as signed. Kernels since 6.2 count it per CPU: it may be off by 32 pages for each.
+    pub resident_bytes: u64,
 }
 
 // SAFETY: integers only, padding explicit.
@@ -48,6 +51,7 @@ impl Totals {
         involuntary_switches: 0,
         minor_faults: 0,
         major_faults: 0,
+        resident_bytes: 0,
     };
 
     /// What was added since `earlier`. `None` when any figure went backwards: the two are not of
@@ -76,6 +80,7 @@ impl Totals {
             .checked_sub(earlier.involuntary_switches)?;
         out.minor_faults = self.minor_faults.checked_sub(earlier.minor_faults)?;
         out.major_faults = self.major_faults.checked_sub(earlier.major_faults)?;
+        out.resident_bytes = self.resident_bytes.wrapping_sub(earlier.resident_bytes);
         Some(out)
     }
 
@@ -86,5 +91,5 @@ impl Totals {
     }
 }
 
-const _: () = assert!(size_of::<Totals>() == 21 * 8 + 22 * 4 + 64 + 12 * 4 + 32);
+const _: () = assert!(size_of::<Totals>() == 21 * 8 + 22 * 4 + 64 + 12 * 4 + 40);
 const _: () = assert!(align_of::<Totals>() == 8);

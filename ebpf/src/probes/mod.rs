@@ -6,6 +6,7 @@ pub mod library_tls;
 pub mod process_exec;
 pub mod process_exit;
 pub mod process_fork;
+pub mod reclaim;
 pub mod sched_switch;
 pub mod sched_waking;
 pub mod signal;

@@ -28,7 +28,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     }
     if let Some(slot) = thread::watched(next) {
         // SAFETY: no preconditions.
-        ledger::switch_in(slot, unsafe { bpf_ktime_get_ns() });
+        ledger::switch_in(slot, next, unsafe { bpf_ktime_get_ns() });
     }
     0
 }

@@ -5,7 +5,7 @@ use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfT
 
 use crate::{
     kernel::{self, Task, current_task},
-    thread,
+    limits, thread,
 };
 
 /// Entry.
@@ -23,6 +23,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let process = kernel::tgid(waker);
     slot.waker = u64::from(process) << 32 | u64::from(kernel::pid(waker));
     slot.woken_by_child = u32::from(process != slot.tgid && thread::descends(waker, slot.tgid));
+    slot.woken_throttled = limits::wakes_throttled(woken);
     // SAFETY: no preconditions.
     slot.wake_ns = unsafe { bpf_ktime_get_ns() };
     0

@@ -40,6 +40,7 @@ UNIX = os.environ.get("TRUTH_UNIX", "")
 COLD_BYTES = 48 << 20
 BIG_BYTES = 8 << 20
 MEBIBYTE = 1 << 20
+kept = []
 BLOCK = os.urandom(4 * MEBIBYTE)
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -407,6 +408,25 @@ def case_coldmap(parts, ms, environ):
         parts.measure("disk.fault", work)
     finally:
         mapping.close()
+
+
+def case_reread(parts, ms, environ):
+    """Reads a file over and over: with less memory than it has, its pages are read back each time."""
+    fd = cold_file()
+
+    def work():
+        for offset in list(range(0, COLD_BYTES, MEBIBYTE)) * 3:
+            os.pread(fd, MEBIBYTE, offset)
+
+    try:
+        parts.measure("memory", work)
+    finally:
+        os.close(fd)
+
+
+def case_allocate(parts, ms, environ):
+    """Keeps 64 MiB more."""
+    kept.append(bytearray(64 * MEBIBYTE))
 
 
 def case_upload(parts, ms, environ):

@@ -151,6 +151,7 @@ pub(crate) fn finish(
         context_switches: 0,
         minor_faults: 0,
         major_faults: 0,
+        rss_growth_bytes: 0,
         head_read_ns: request.head_read_ns,
         first_byte_ns: outcome.first_write_ns.saturating_sub(begin_ns),
         send_ns: outcome.last_write_ns.saturating_sub(outcome.first_write_ns),
@@ -174,6 +175,7 @@ pub(crate) fn finish(
                 .saturating_add(delta.involuntary_switches);
             finished.minor_faults = delta.minor_faults;
             finished.major_faults = delta.major_faults;
+            finished.rss_growth_bytes = delta.resident_bytes.cast_signed();
         }
         Err((binding, why)) => {
             finished.binding = binding;

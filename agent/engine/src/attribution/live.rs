@@ -28,6 +28,8 @@ pub(crate) fn now(sample: &Sample) -> Now {
     match sample.state {
         ThreadState::Running => plain(Account::Cpu),
         ThreadState::Runnable => plain(Account::RunQueue),
+        ThreadState::Throttled => plain(Account::Throttled),
+        ThreadState::Reclaiming | ThreadState::Reclaims => plain(Account::Memory),
         ThreadState::Faulted => plain(Account::DiskFault),
         ThreadState::Stopped => plain(Account::Unexplained),
         ThreadState::Blocked => match &sample.wait {

@@ -166,6 +166,9 @@ impl Engine {
         thread
             .cpu
             .note(now_ns.max(sample.since_ns), sample.totals.ns[0]);
+        if let Some(process) = self.processes.get_mut(thread.tgid) {
+            process.memory.note(sample.totals.resident_bytes);
+        }
         thread.sample = Some(Box::new(sample));
     }
 

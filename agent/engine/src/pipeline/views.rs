@@ -192,7 +192,31 @@ impl Engine {
             request: request.map(|r| r.id),
             route: started.map_or_else(String::new, |s| format!("{} {}", s.method, s.route)),
             wait_text: waits::text(&now.target),
+            memory: self
+                .processes
+                .get(thread.tgid)
+                .map(|process| process.memory.figures())
+                .unwrap_or_default(),
         }
+    }
+
+    /// Processes whose memory the outside should look at (`Query::Memory`) before `workers`: at most `limit` that
+    /// serve, those first that were not looked at for longest. They count as looked at from now on.
+    pub fn memory_due(&mut self, now_ns: u64, limit: usize) -> Vec<u32> {
+        let mut due: Vec<(u64, u32)> = self
+            .processes
+            .serving()
+            .into_iter()
+            .filter_map(|pid| Some((self.processes.get(pid)?.memory.due(now_ns)?, pid)))
+            .collect();
+        due.sort_unstable();
+        due.truncate(limit);
+        for (_, pid) in &due {
+            if let Some(process) = self.processes.get_mut(*pid) {
+                process.memory.asked(now_ns);
+            }
+        }
+        due.into_iter().map(|(_, pid)| pid).collect()
     }
 
     /// Figures by route over the last `window_s` seconds (0: 60, at most 600).

@@ -26,6 +26,7 @@ fn finished(status: u16, wall_ns: u64) -> RequestFinished {
         context_switches: 0,
         minor_faults: 0,
         major_faults: 0,
+        rss_growth_bytes: 0,
         head_read_ns: 0,
         first_byte_ns: 0,
         send_ns: 0,

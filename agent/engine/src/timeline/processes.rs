@@ -1,5 +1,6 @@
 //! Processes that are watched, or were a moment ago.
 
+use super::memory::Memory;
 use crate::hash::FastMap;
 
 /// Processes kept at the most.
@@ -22,6 +23,7 @@ pub(crate) struct Process {
     pub(crate) discovered: bool,
     /// It uses io_uring: what that does is not seen.
     pub(crate) io_uring: bool,
+    pub(crate) memory: Memory,
     /// End, monotonic; 0: it lives.
     pub(crate) ended_ns: u64,
 }

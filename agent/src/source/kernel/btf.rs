@@ -89,6 +89,12 @@ impl KernelTypes {
     /// Byte offset of a member; `path` steps through embedded structures with `.`.
     #[must_use]
     pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u64> {
+        Some(self.bit_offset(structure, path)? / 8)
+    }
+
+    /// Offset of a member in bits, as for `offset`.
+    #[must_use]
+    pub(super) fn bit_offset(&self, structure: &str, path: &str) -> Option<u64> {
         let mut id = *self.structures.get(structure)?;
         let mut bits = 0;
         for member in path.split('.') {
@@ -96,7 +102,14 @@ impl KernelTypes {
             bits += at;
             id = member_type;
         }
-        Some(bits / 8)
+        Some(bits)
+    }
+
+    /// Bytes of a structure.
+    #[must_use]
+    pub(super) fn size(&self, structure: &str) -> Option<u64> {
+        let at = self.record(self.structure(structure)?)?;
+        word(&self.data, at + 8).ok().map(u64::from)
     }
 
     /// Type id of a structure.

@@ -18,7 +18,7 @@ use whyslow_abi::{
     settings::{CAST_STRUCTURE, FIELDS, LIBRARY_ENTRIES, MARKS_PER_ENTRY, global},
 };
 
-use super::{btf::KernelTypes, object};
+use super::{btf::KernelTypes, limits, object};
 use crate::source::{Feature, KernelOptions};
 
 /// The loaded and attached core, and what was found on the way.
@@ -32,7 +32,7 @@ pub(super) struct Loaded {
 }
 
 /// Globals by name. `u64::MAX` stands for "this kernel has no such field".
-type Globals = Vec<(&'static str, u64)>;
+pub(super) type Globals = Vec<(&'static str, u64)>;
 
 /// Loads and attaches everything that this kernel allows.
 ///
@@ -53,6 +53,7 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
         global::PREV_STATE_ARGUMENT,
         previous_state_argument(&types)?,
     ));
+    limits::find(&types, &mut globals, &mut features);
     let cast = prepare_cast(&types, &mut globals, &btf, &mut features);
     let marks = highest_thread_id()? / MARKS_PER_ENTRY + 1;
     let mut ebpf = load_object(ObjectFile::Core, &globals, cast, |loader| {
@@ -174,7 +175,7 @@ fn highest_thread_id() -> anyhow::Result<u32> {
         .with_context(|| format!("{path} holds no number"))
 }
 
-fn on(name: &str) -> Feature {
+pub(super) fn on(name: &str) -> Feature {
     Feature {
         name: name.to_owned(),
         available: true,
@@ -182,7 +183,7 @@ fn on(name: &str) -> Feature {
     }
 }
 
-fn off(name: &str, reason: &str) -> Feature {
+pub(super) fn off(name: &str, reason: &str) -> Feature {
     Feature {
         name: name.to_owned(),
         available: false,
@@ -289,6 +290,9 @@ fn fill_free_slots(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Features that are programs of the core.
+const OF_PROBES: [&str; 4] = ["core", "signals", "reclaim", "group_reclaim"];
+
 /// Loads and attaches the core's programs, the core feature first of all.
 fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow::Result<()> {
     // Everything is loaded before anything is attached: no half-measured moment.
@@ -332,7 +336,7 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
             failed.push((probe.feature, first_line(&error)));
         }
     }
-    for feature in ["core", "signals"] {
+    for feature in OF_PROBES {
         match failed.iter().find(|(name, _)| *name == feature) {
             Some((_, reason)) => features.push(off(feature, reason)),
             None => features.push(on(feature)),

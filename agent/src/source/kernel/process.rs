@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
-use whyslow_engine::input::ProcessFact;
+use whyslow_engine::input::{MemoryFact, ProcessFact};
 
 /// All process ids.
 #[must_use]
@@ -123,6 +123,24 @@ pub(super) fn memory(pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
         )
     };
     (usize::try_from(read).ok()? == into.len()).then_some(())
+}
+
+/// How much memory a process has. The kernel walks its page tables for that.
+#[must_use]
+pub(super) fn memory_of(pid: u32) -> Option<MemoryFact> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let of = |name: &str| {
+        let mut lines = text.lines();
+        let figure = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let kilobytes: u64 = figure.split_ascii_whitespace().next()?.parse().ok()?;
+        Some(kilobytes.saturating_mul(1024))
+    };
+    Some(MemoryFact {
+        at_ns: crate::host::monotonic_ns(),
+        resident: of("Rss")?,
+        proportional: of("Pss")?,
+        shared: of("Shared_Clean")?.saturating_add(of("Shared_Dirty")?),
+    })
 }
 
 /// A process and everything it started that still runs.

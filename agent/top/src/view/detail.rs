@@ -15,7 +15,7 @@ use super::{
 use crate::{
     client::Snapshot,
     model::Model,
-    number::{count, duration, rate, share},
+    number::{bytes, count, duration, rate, share},
     palette::{Family, Theme},
     rows::{Key, request_line, since, target_text},
     text::{Cut, clean, fit, width},
@@ -196,6 +196,7 @@ impl Page {
         self.add("busy", &busy);
         self.add("on CPU", &cpu);
         self.add("requests", &count(worker.requests));
+        self.add("memory", &memory(worker));
         self.add("route", &clean(&worker.route));
         let key = Key::Request(worker.request_id.clone());
         let request = key
@@ -266,6 +267,24 @@ impl Page {
             Span::styled(bar, style),
         ])
     }
+}
+
+/// Memory of a worker's process; empty: not known.
+fn memory(worker: &Worker) -> String {
+    if worker.resident_bytes == 0 {
+        return String::new();
+    }
+    let mut text = format!("{} resident", bytes(worker.resident_bytes));
+    let growth = worker.resident_growth_bytes;
+    if growth != 0 {
+        let sign = if growth < 0 { '-' } else { '+' };
+        text += &format!(" ({sign}{} since first seen)", bytes(growth.unsigned_abs()));
+    }
+    if worker.proportional_bytes != 0 {
+        let (own, shared) = (worker.proportional_bytes, worker.shared_bytes);
+        text += &format!(", {} its part, {} shared", bytes(own), bytes(shared));
+    }
+    text
 }
 
 /// A time stamp as in proto3 JSON.

@@ -135,10 +135,13 @@ fn available(doctor: &Value, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a program is judged by its feature: the calibrating one is gone by the time we look, and there is
-/// no library here for those that wait for one; the verifier has taken them when their feature is available.
+/// Whether a program is judged by its feature: the calibrating one is gone by the time we look, there is no
+/// library here for those that wait for one, and nothing is short of memory; the verifier has taken them when their
+/// feature is available.
 fn by_feature(probe: &Probe) -> bool {
-    probe.object == ObjectFile::Calibrate || probe.hook.library().is_some()
+    probe.object == ObjectFile::Calibrate
+        || probe.hook.library().is_some()
+        || probe.feature.ends_with("reclaim")
 }
 
 /// A program counts as hit when the kernel has run it: attaching it proves nothing.
