@@ -71,6 +71,7 @@ pub(crate) fn finished() -> RequestFinished {
                 inode: 12,
             },
             holder: None,
+            waker: None,
         }],
         operations: Vec::new(),
         round_trips: 0,

@@ -134,7 +134,8 @@ pub fn settle(
     let ns = slot.pending_ns;
     ledger::add_any(slot, cause.account as u8, ns, slot.pending_count);
     if ns >= WAIT_FLOOR_NS.load() {
-        keep_wait(slot, &cause, registers.number(), walked);
+        let waker = waker(slot, kind, result);
+        keep_wait(slot, &cause, (registers.number(), waker), walked);
     }
     slot.pending_ns = 0;
     slot.pending_count = 0;
@@ -395,9 +396,34 @@ fn epolled(
     ready(walked, NO_DESCRIPTOR, to_write, by_child)
 }
 
+const EINTR: i64 = -4;
+const ETIMEDOUT: i64 = -110;
+/// `-ERESTARTSYS` and what follows it: a signal came.
+const ERESTART: i64 = -512;
+
+/// Who has ended the pending wait; 0: not known.
+#[inline(always)]
+fn waker(slot: &ThreadSlot, kind: u8, result: i64) -> u64 {
+    let polls = kind == SyscallKind::Poll as u8
+        || kind == SyscallKind::Select as u8
+        || kind == SyscallKind::EpollWait as u8;
+    let nobody = result == ETIMEDOUT
+        || result == EINTR
+        || result <= ERESTART
+        || kind == SyscallKind::Sleep as u8
+        || result == 0 && polls
+        || slot.wake_ns < slot.pending_start_ns;
+    if nobody { 0 } else { slot.waker }
+}
+
 /// Keeps a wait among the longest of the request, in place of the shortest.
 #[inline(always)]
-fn keep_wait(slot: &mut ThreadSlot, cause: &Cause, number: i32, walked: &Descriptor) {
+fn keep_wait(
+    slot: &mut ThreadSlot,
+    cause: &Cause,
+    (number, waker): (i32, u64),
+    walked: &Descriptor,
+) {
     let mut shortest = 0usize;
     let mut least = slot.waits[0].ns;
     let mut index = 1usize;
@@ -421,6 +447,7 @@ fn keep_wait(slot: &mut ThreadSlot, cause: &Cause, number: i32, walked: &Descrip
     wait.fd = cause.fd;
     wait.a = cause.a;
     wait.b = 0;
+    wait.waker = waker;
     wait.family = walked.family;
     wait.port_be = 0;
     if cause.target as u8 == WaitTargetKind::None as u8 {

@@ -167,6 +167,8 @@ fn keep(slot: &mut ThreadSlot, target: u64) {
     wait.syscall = slot.syscall;
     wait.a = target;
     wait.b = u64::from(samples);
+    // It may have held the lock for a moment only.
+    wait.waker = 0;
     // SAFETY: as long as the name, by the assertion above; its alignment is 8, after two integers of that size.
     unsafe {
         (&raw mut wait.name)

@@ -1,6 +1,6 @@
 //! Who is to blame for a wait, in words for all who tell of it.
 
-use crate::v1::Holder;
+use crate::v1::{Holder, Wait, Waker};
 
 impl Holder {
     /// "held 91 % by GET /report (tid 4711)". Nobody is named where nobody held it for half of the time.
@@ -10,13 +10,35 @@ impl Holder {
             return "several holders".to_owned();
         }
         let share = (self.share * 100.0).round();
-        let tid = self.tid;
-        let who = match (&*self.request, &*self.comm) {
-            ("", "") => format!("tid {tid}"),
-            ("", comm) => format!("{comm} (tid {tid})"),
-            (request, _) => format!("{request} (tid {tid})"),
-        };
+        let who = who(&self.request, &self.comm, self.tid);
         format!("held {share} % by {who}")
+    }
+}
+
+impl Waker {
+    /// "woken by GET /report (tid 4711)".
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("woken by {}", who(&self.request, &self.comm, self.tid))
+    }
+}
+
+impl Wait {
+    /// Who is to blame for it, else who ended it; `None`: not known, or no lock.
+    #[must_use]
+    pub fn blame(&self) -> Option<String> {
+        let waker = || self.waker.as_ref().map(Waker::words);
+        let holder = self.holder.as_ref().map(Holder::words);
+        let lock = self.account.starts_with("lock.");
+        lock.then(|| holder.or_else(waker)).flatten()
+    }
+}
+
+fn who(request: &str, comm: &str, tid: u32) -> String {
+    match (request, comm) {
+        ("", "") => format!("tid {tid}"),
+        ("", comm) => format!("{comm} (tid {tid})"),
+        (request, _) => format!("{request} (tid {tid})"),
     }
 }
 
@@ -47,5 +69,28 @@ mod tests {
         ] {
             assert_eq!(holder.words(), words);
         }
+    }
+
+    #[test]
+    fn who_held_a_lock_is_told_before_who_let_it_go() {
+        let waker = Waker {
+            tid: 7,
+            request: "POST /a".to_owned(),
+            ..Waker::default()
+        };
+        let mut wait = Wait {
+            account: "lock.futex".to_owned(),
+            waker: Some(waker),
+            ..Wait::default()
+        };
+        assert_eq!(wait.blame().unwrap(), "woken by POST /a (tid 7)");
+        wait.holder = Some(Holder {
+            share: 0.2,
+            ..Holder::default()
+        });
+        assert_eq!(wait.blame().unwrap(), "several holders");
+        wait.account = "ipc".to_owned();
+        assert_eq!(wait.blame(), None, "no lock");
+        assert_eq!(Wait::default().blame(), None);
     }
 }

@@ -262,6 +262,21 @@ pub struct WaitEntry {
     pub target: Target,
     /// Who kept it waiting; `None`: not known.
     pub holder: Option<Holder>,
+    /// Who ended it; `None`: not known.
+    pub waker: Option<Waker>,
+}
+
+/// The thread that ended a wait.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Waker {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Its name; empty: not known.
+    pub comm: String,
+    /// The request that the thread served then; `None`: none, or not known.
+    pub request: Option<Arc<RequestStarted>>,
 }
 
 /// Who held for most of a wait what was waited for.

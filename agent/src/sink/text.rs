@@ -59,13 +59,8 @@ impl Format for TextLines {
 /// Who kept a request waiting: a line for each of its longest waits of which that is known.
 fn blame(waits: &[v1::Wait], out: &mut Vec<u8>) {
     for wait in waits {
-        if let Some(holder) = &wait.holder {
-            let line = format!(
-                "  {} {}, {}",
-                wait.account,
-                duration(wait.ns),
-                holder.words()
-            );
+        if let Some(words) = wait.blame() {
+            let line = format!("  {} {}, {words}", wait.account, duration(wait.ns));
             out.extend(format!("{}\n", printable(&line)).bytes());
         }
     }

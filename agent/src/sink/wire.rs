@@ -2,7 +2,7 @@
 
 use whyslow_engine::output::{
     Event, EventKind, Holder, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
-    RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, Worker, WorkerEnded,
+    RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, Waker, Worker, WorkerEnded,
     WorkerStarted,
 };
 use whyslow_proto::v1;
@@ -315,7 +315,24 @@ fn wait(wait: &WaitEntry) -> v1::Wait {
         ns: wait.ns,
         wait_target: wait_target(&wait.target),
         holder: wait.holder.as_ref().map(holder),
+        waker: wait.waker.as_ref().map(waker),
     }
+}
+
+fn waker(waker: &Waker) -> v1::Waker {
+    let request = waker.request.as_deref();
+    v1::Waker {
+        pid: waker.pid,
+        tid: waker.tid,
+        comm: waker.comm.clone(),
+        request_id: request.map_or_else(String::new, |request| request.id.to_string()),
+        request: request.map_or_else(String::new, named),
+    }
+}
+
+/// "GET /report".
+fn named(request: &RequestStarted) -> String {
+    format!("{} {}", request.method, request.route)
 }
 
 fn holder(holder: &Holder) -> v1::Holder {
@@ -327,9 +344,7 @@ fn holder(holder: &Holder) -> v1::Holder {
         request_id: request.map_or_else(String::new, |request| request.id.to_string()),
         share: holder.share,
         samples: holder.samples,
-        request: request.map_or_else(String::new, |request| {
-            format!("{} {}", request.method, request.route)
-        }),
+        request: request.map_or_else(String::new, named),
     }
 }
 

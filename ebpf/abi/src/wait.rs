@@ -30,7 +30,7 @@ crate::integer_enum! {
 /// Bytes of a name kept in a [`Wait`].
 pub const WAIT_NAME: usize = 32;
 
-/// One wait. 80 bytes.
+/// One wait. 88 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Wait {
@@ -59,6 +59,10 @@ pub struct Wait {
     pub b: u64,
     /// By [`WaitTargetKind`]; NUL-padded.
     pub name: [u8; WAIT_NAME],
+    /// Process id and thread id (high and low half, initial PID namespace) of the thread that ended it; 0: nobody was
+    /// seen, it ran out of time, or a signal ended it. What an interrupt brings (disk, network) is brought by whom it
+    /// interrupted, who has nothing to do with it.
+    pub waker: u64,
 }
 
 // SAFETY: integers only, padding explicit.
@@ -67,4 +71,4 @@ unsafe impl Plain for Wait {}
 /// How many of the longest waits travel with each request.
 pub const WAITS_KEPT: usize = 4;
 
-const _: () = assert!(size_of::<Wait>() == 80 && align_of::<Wait>() == 8);
+const _: () = assert!(size_of::<Wait>() == 88 && align_of::<Wait>() == 8);

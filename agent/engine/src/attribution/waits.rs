@@ -8,7 +8,7 @@ use whyslow_abi::{
     wait::{WAIT_NAME, Wait, WaitTargetKind},
 };
 
-use crate::output::{Holder, Target, WaitEntry};
+use crate::output::{Holder, Target, WaitEntry, Waker};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -106,6 +106,21 @@ fn holder(wait: &Wait) -> Option<Holder> {
     })
 }
 
+/// Who ended a wait, where that is a thread that had to do with it: what an interrupt ends (network, disk) is ended by
+/// whom it interrupted.
+fn waker(wait: &Wait) -> Option<Waker> {
+    use Account::{Child, Ipc, LockFile, LockFutex, LockKernel};
+    let account = Account::try_from(wait.account).ok()?;
+    let thread = matches!(account, LockFutex | LockFile | LockKernel | Ipc | Child)
+        || wait.target == WaitTargetKind::UnixPeer as u8;
+    let (pid, tid) = ((wait.waker >> 32) as u32, wait.waker as u32);
+    (thread && tid != 0).then(|| Waker {
+        pid,
+        tid,
+        ..Waker::default()
+    })
+}
+
 /// The waits that lie within a request, longest first.
 pub(crate) fn entries(waits: &[Wait], begin_ns: u64, end_ns: u64) -> Vec<WaitEntry> {
     let mut entries: Vec<WaitEntry> = waits
@@ -117,6 +132,7 @@ pub(crate) fn entries(waits: &[Wait], begin_ns: u64, end_ns: u64) -> Vec<WaitEnt
             ns: w.ns,
             target: target(w),
             holder: holder(w),
+            waker: waker(w),
         })
         .collect();
     entries.sort_by(|a, b| b.ns.cmp(&a.ns).then(a.start_ns.cmp(&b.start_ns)));
@@ -155,7 +171,22 @@ mod tests {
             a: u64::from_ne_bytes([127, 0, 0, 1, 0, 0, 0, 0]),
             b: 0,
             name: [0; 32],
+            waker: 0,
         }
+    }
+
+    #[test]
+    fn who_ended_a_wait_is_told_where_a_thread_did() {
+        let mut it = wait(WaitTargetKind::Futex);
+        it.account = Account::LockFutex as u8;
+        assert_eq!(waker(&it), None, "nobody was seen");
+        it.waker = 7 << 32 | 8;
+        let found = waker(&it).unwrap();
+        assert_eq!((found.pid, found.tid), (7, 8));
+        it.account = Account::NetUpstream as u8;
+        assert_eq!(waker(&it), None, "an interrupt");
+        it.target = WaitTargetKind::UnixPeer as u8;
+        assert!(waker(&it).is_some());
     }
 
     #[test]

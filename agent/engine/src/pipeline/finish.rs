@@ -85,6 +85,7 @@ impl Engine {
         }
         self.forget_if_stale(id, out);
         self.name_holders(&mut finished);
+        self.name_wakers(&mut finished);
         self.emit(finished, outcome, out);
     }
 
@@ -168,6 +169,34 @@ impl Engine {
             holder.request = serves.map(Arc::clone);
             wait.holder = Some(holder);
         }
+    }
+
+    /// Who the threads are that ended the request's waits, and what they served then.
+    fn name_wakers(&self, finished: &mut RequestFinished) {
+        for wait in &mut finished.waits {
+            let Some(waker) = &mut wait.waker else {
+                continue;
+            };
+            waker.comm = self.comm(waker.tid, waker.pid);
+            let thread = self.threads.get(waker.tid);
+            let Some(thread) = thread.filter(|it| it.tgid == waker.pid) else {
+                continue;
+            };
+            let end_ns = wait.start_ns.saturating_add(wait.ns);
+            let served = thread.served.at(end_ns);
+            let serves = served.or_else(|| self.serves_since(thread, end_ns));
+            waker.request = serves.map(Arc::clone);
+        }
+    }
+
+    /// The request that the thread alone serves, if it had begun by then.
+    fn serves_since(&self, thread: &Thread, time_ns: u64) -> Option<&Arc<RequestStarted>> {
+        let [id] = thread.open[..] else {
+            return None;
+        };
+        let request = self.connections.request(id)?;
+        let started = request.started.as_ref()?;
+        (request.begin_ns <= time_ns).then_some(started)
     }
 
     /// The request that the thread alone serves, and did for more than half of that time.

@@ -60,6 +60,18 @@ impl Served {
         self.last.push_back((begin_ns, end_ns, request));
     }
 
+    /// The one that was served then; `None`: none, or several.
+    pub(crate) fn at(&self, time_ns: u64) -> Option<&Arc<RequestStarted>> {
+        let mut requests = self.last.iter();
+        let mut then = requests
+            .by_ref()
+            .filter(|it| (it.0..=it.1).contains(&time_ns));
+        match (then.next(), then.next()) {
+            (Some((_, _, request)), None) => Some(request),
+            _ => None,
+        }
+    }
+
     /// The one that was served for more than half of an interval.
     pub(crate) fn for_most_of(&self, begin_ns: u64, end_ns: u64) -> Option<&Arc<RequestStarted>> {
         let mut requests = self.last.iter();
@@ -168,5 +180,7 @@ mod tests {
         assert_eq!(tid(370, 480), Some(4));
         assert_eq!(tid(591, 599), None, "between two");
         assert_eq!(tid(110, 150), None, "too long ago");
+        let at = |time_ns| served.at(time_ns).map(|it| it.tid);
+        assert_eq!((at(390), at(391), at(150)), (Some(3), None, None));
     }
 }

@@ -182,10 +182,10 @@ impl Page {
     /// Who held what it waited for longest, where that is known.
     fn blame(&mut self, request: &RequestFinished) {
         let mut waits = request.waits.iter();
-        let held = waits.find_map(|wait| Some((wait, wait.holder.as_ref()?)));
-        if let Some((wait, holder)) = held {
+        let held = waits.find_map(|wait| Some((wait, wait.blame()?)));
+        if let Some((wait, words)) = held {
             let (account, time) = (account_name(&wait.account), duration(wait.ns));
-            let words = clean(&holder.words());
+            let words = clean(&words);
             let text = format!("{}{account} {time}: {words}", " ".repeat(INDENT));
             self.add(&text, self.theme.text());
         }
