@@ -30,6 +30,23 @@ use whyslow_engine::{
 
 use crate::source::{Depth, Feature, Source};
 
+/// A wait of it.
+fn wait() -> WaitEntry {
+    WaitEntry {
+        account: Account::DiskSync,
+        start_ns: 2_000_500_000,
+        ns: 3_000_000,
+        target: Target::File {
+            path: "/var/lib/app.db".to_owned(),
+            inode: 12,
+        },
+        holder: None,
+        waker: None,
+        served: None,
+        served_unknown: "",
+    }
+}
+
 /// A request with every field set.
 pub(crate) fn finished() -> RequestFinished {
     RequestFinished {
@@ -62,17 +79,7 @@ pub(crate) fn finished() -> RequestFinished {
                 count: 0,
             },
         ],
-        waits: vec![WaitEntry {
-            account: Account::DiskSync,
-            start_ns: 2_000_500_000,
-            ns: 3_000_000,
-            target: Target::File {
-                path: "/var/lib/app.db".to_owned(),
-                inode: 12,
-            },
-            holder: None,
-            waker: None,
-        }],
+        waits: vec![wait()],
         operations: Vec::new(),
         round_trips: 0,
         bytes_in: 120,

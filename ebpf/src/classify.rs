@@ -6,7 +6,7 @@ use whyslow_abi::{
     descriptor::DescriptorKind,
     syscall::SyscallKind,
     thread::ThreadSlot,
-    wait::{WAIT_NAME, WAITS_KEPT, WaitTargetKind},
+    wait::{WAIT_NAME, WAITS_KEPT, Wait, WaitTargetKind},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     kernel::*,
     ledger, names,
     payload::read_user,
+    turn,
 };
 
 const F_SETLKW: u64 = 7;
@@ -416,6 +417,19 @@ fn waker(slot: &ThreadSlot, kind: u8, result: i64) -> u64 {
     if nobody { 0 } else { slot.waker }
 }
 
+/// Between two parts of one wait that ran out of time and was begun again, ns: looking for signals, being on no CPU.
+const PARTS_GAP_NS: u64 = 3_000_000;
+
+/// Whether a wait that begins at `start` goes on with one that ran out of time: programs wait in slices.
+#[inline(always)]
+fn goes_on(wait: &Wait, cause: &Cause, number: i32, start: u64) -> bool {
+    wait.waker == 0
+        && wait.ns != 0
+        && wait.syscall == number
+        && wait.fd == cause.fd
+        && start.wrapping_sub(wait.start_ns + wait.ns) < PARTS_GAP_NS
+}
+
 /// Keeps a wait among the longest of the request, in place of the shortest.
 #[inline(always)]
 fn keep_wait(
@@ -424,20 +438,32 @@ fn keep_wait(
     (number, waker): (i32, u64),
     walked: &Descriptor,
 ) {
+    let (start, ns) = (slot.pending_start_ns, slot.pending_ns);
+    let followed = turn::is_followed(slot);
     let mut shortest = 0usize;
-    let mut least = slot.waits[0].ns;
-    let mut index = 1usize;
+    let mut least = u64::MAX;
+    let mut index = 0usize;
     while index < WAITS_KEPT {
-        if slot.waits[index].ns < least {
-            least = slot.waits[index].ns;
+        let wait = &mut slot.waits[index];
+        // A server's thread waits for its lock, whatever has interrupted that.
+        let same = followed || wait.account == cause.account as u8;
+        if same && goes_on(wait, cause, number, start) {
+            wait.ns += ns;
+            wait.waker = waker;
+            if followed {
+                turn::note_waker(wait);
+            }
+            return;
+        }
+        if wait.ns < least {
+            least = wait.ns;
             shortest = index;
         }
         index += 1;
     }
-    if slot.pending_ns <= least {
+    if ns <= least {
         return;
     }
-    let (start, ns) = (slot.pending_start_ns, slot.pending_ns);
     let wait = &mut slot.waits[shortest & (WAITS_KEPT - 1)];
     wait.start_ns = start;
     wait.ns = ns;
@@ -448,6 +474,9 @@ fn keep_wait(
     wait.a = cause.a;
     wait.b = 0;
     wait.waker = waker;
+    if followed {
+        turn::note_waker(wait);
+    }
     wait.family = walked.family;
     wait.port_be = 0;
     if cause.target as u8 == WaitTargetKind::None as u8 {

@@ -25,6 +25,7 @@ use crate::{
     ledger,
     maps::{CONNECTIONS, DESCRIPTORS, STRANGERS, ZERO_CONNECTION, count_loss},
     payload::{self, Span, begins_response, copy_user, first_word, last_bytes, may_begin_request},
+    turn,
 };
 
 const ECONNRESET: i64 = -104;
@@ -86,6 +87,9 @@ pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
                 connection.captured_in = 0;
             }
             more(slot, transfer, connection, now);
+        }
+        None if turn::is_followed(slot) => {
+            turn::turn_begins(slot, id, now);
         }
         None => strange(id),
     }
@@ -265,7 +269,12 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
 #[inline(always)]
 pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     let id = probe::<u64>(transfer.descriptor.inode, OFF_INODE_INO.load());
-    let Some(connection) = find(id) else { return };
+    let Some(connection) = find(id) else {
+        if turn::is_followed(slot) && transfer.result > 0 {
+            turn::turn_ends(slot, id, now);
+        }
+        return;
+    };
     if connection.flags & UPGRADED != 0 {
         return;
     }

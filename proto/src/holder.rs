@@ -1,6 +1,6 @@
 //! Who is to blame for a wait, in words for all who tell of it.
 
-use crate::v1::{Holder, Wait, Waker};
+use crate::v1::{Blocked, Holder, Served, Wait, Waker};
 
 impl Holder {
     /// "held 91 % by GET /report (tid 4711)". Nobody is named where nobody held it for half of the time.
@@ -23,14 +23,46 @@ impl Waker {
     }
 }
 
+impl Served {
+    /// "postgres (pid 4711): waited 98 % of it for POST /pay (tid 4712)", or where its time went: "postgres (pid 4711): cpu
+    /// 90 %, disk.read 10 %".
+    #[must_use]
+    pub fn words(&self) -> String {
+        let whole = self.ns.max(1) as f64;
+        let percent = |ns: u64| (ns as f64 / whole * 100.0).round();
+        let did = match &self.blocked {
+            Some(Blocked {
+                ns,
+                waker: Some(waker),
+                ..
+            }) if *ns > self.ns / 2 => {
+                let whom = who(&waker.request, &waker.comm, waker.tid);
+                format!("waited {} % of it for {whom}", percent(*ns))
+            }
+            _ => {
+                let shares = self.ledger.iter().take(2);
+                let shares = shares.map(|it| format!("{} {} %", it.account, percent(it.ns)));
+                shares.collect::<Vec<_>>().join(", ")
+            }
+        };
+        let comm = if self.comm.is_empty() {
+            "server"
+        } else {
+            &self.comm
+        };
+        format!("{comm} (pid {}): {did}", self.pid)
+    }
+}
+
 impl Wait {
     /// Who is to blame for it, else who ended it; `None`: not known, or no lock.
     #[must_use]
     pub fn blame(&self) -> Option<String> {
         let waker = || self.waker.as_ref().map(Waker::words);
         let holder = self.holder.as_ref().map(Holder::words);
-        let lock = self.account.starts_with("lock.");
-        lock.then(|| holder.or_else(waker)).flatten()
+        let served = self.served.as_ref().map(Served::words);
+        let tells = self.account.starts_with("lock.") || self.account == "net.upstream";
+        served.or_else(|| tells.then(|| holder.or_else(waker)).flatten())
     }
 }
 

@@ -54,6 +54,42 @@ pub struct Wait {
     pub ns: u64,
     pub wait_target: Option<serde_json::Value>,
     pub holder: Option<Holder>,
+    pub served: Option<Served>,
+    pub served_unknown: String,
+}
+
+/// See `whyslow.v1.Served`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Served {
+    pub pid: u32,
+    pub comm: String,
+    #[serde(deserialize_with = "integer")]
+    pub ns: u64,
+    pub ledger: Vec<LedgerEntry>,
+    pub blocked: Option<Blocked>,
+}
+
+/// See `whyslow.v1.Blocked`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Blocked {
+    #[serde(deserialize_with = "integer")]
+    pub ns: u64,
+    pub waker: Waker,
+}
+
+/// See `whyslow.v1.Waker`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Waker {
+    pub pid: u32,
+    pub tid: u32,
+    pub request_id: String,
+    pub request: String,
 }
 
 /// See `whyslow.v1.Holder`.

@@ -83,6 +83,14 @@ pub enum Command {
         /// Process id.
         pid: u32,
     },
+    /// A watched process waited for a server on this host, and was woken by that process: if it serves there, watch
+    /// what it and its family do for their clients.
+    FollowServer {
+        /// Process id.
+        pid: u32,
+        /// Where it was asked: `127.0.0.1:5432`, `unix:/path` (perhaps cut).
+        peer: String,
+    },
     /// A process called `listen`: decide by the user's rules whether it is to be watched.
     Judge {
         /// Process id.
@@ -264,6 +272,38 @@ pub struct WaitEntry {
     pub holder: Option<Holder>,
     /// Who ended it; `None`: not known.
     pub waker: Option<Waker>,
+    /// Of a wait for a server: what that did meanwhile.
+    pub served: Option<Served>,
+    /// Of a wait for a server: why `served` is not known; empty: it is.
+    pub served_unknown: &'static str,
+}
+
+/// What a server on this host did while a request waited for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Served {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Its name; empty: not known.
+    pub comm: String,
+    /// From the question to the answer.
+    pub ns: u64,
+    /// Where that time went, most first.
+    pub ledger: Vec<LedgerEntry>,
+    /// Its longest wait that another thread of the server ended: a lock.
+    pub blocked: Option<Blocked>,
+}
+
+/// A wait of a server's thread for another one of that server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Blocked {
+    /// Start, monotonic.
+    pub start_ns: u64,
+    /// Time blocked.
+    pub ns: u64,
+    /// Who ended it, with the request that he did that for.
+    pub waker: Waker,
 }
 
 /// The thread that ended a wait.

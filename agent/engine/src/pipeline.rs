@@ -8,6 +8,7 @@ mod connection;
 mod data;
 mod end;
 mod finish;
+mod followed;
 mod head;
 mod library;
 mod lifecycle;
@@ -35,6 +36,7 @@ use crate::{
         servers::Servers,
         signals::Signals,
         threads::{Sample, Threads},
+        turns::FollowedServers,
     },
 };
 
@@ -106,6 +108,7 @@ pub struct Engine {
     servers: Servers,
     libraries: Libraries,
     signals: Signals,
+    followed: FollowedServers,
     routes: Routes,
     shapes: Shapes,
     polls: Polls,
@@ -147,6 +150,7 @@ impl Engine {
             connections: Connections::default(),
             libraries: Libraries::default(),
             signals: Signals::default(),
+            followed: FollowedServers::default(),
             polls: Polls::default(),
             held: Vec::new(),
             endings: Vec::new(),
@@ -224,6 +228,7 @@ impl Engine {
             }
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
+            Record::Turn(turn) => self.turned(turn),
         }
     }
 

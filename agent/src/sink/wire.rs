@@ -2,8 +2,8 @@
 
 use whyslow_engine::output::{
     Event, EventKind, Holder, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
-    RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, Waker, Worker, WorkerEnded,
-    WorkerStarted,
+    RequestStarted, Route, Served, Shape, ShapeRoute, Target, WaitEntry, Waker, Worker,
+    WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -316,6 +316,23 @@ fn wait(wait: &WaitEntry) -> v1::Wait {
         wait_target: wait_target(&wait.target),
         holder: wait.holder.as_ref().map(holder),
         waker: wait.waker.as_ref().map(waker),
+        served: wait.served.as_ref().map(served),
+        served_unknown: wait.served_unknown.to_owned(),
+    }
+}
+
+fn served(served: &Served) -> v1::Served {
+    v1::Served {
+        pid: served.pid,
+        tid: served.tid,
+        comm: served.comm.clone(),
+        ns: served.ns,
+        ledger: ledger(&served.ledger),
+        blocked: served.blocked.as_ref().map(|blocked| v1::Blocked {
+            start_ns: blocked.start_ns,
+            ns: blocked.ns,
+            waker: Some(waker(&blocked.waker)),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::{
     Plain,
+    account::Account,
     interpreter::LockWait,
     totals::Totals,
     wait::{WAITS_KEPT, Wait},
@@ -49,6 +50,39 @@ pub const ANSWERED: u32 = 4;
 /// Bit of [`ThreadSlot::flags`]: it is within a function of a library that encrypts (map `LIBRARY_CALLS`).
 pub const ENCRYPTS: u32 = 1 << 16;
 
+/// Bit of [`ThreadSlot::flags`]: it belongs to a server that watched processes ask. Children inherit it.
+pub const FOLLOWED: u32 = 1 << 20;
+
+/// What a thread of a server that is followed does for its client, from one read or write on its connection to the
+/// next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Turn {
+    /// Inode number of the client's socket; 0: none.
+    pub id: u64,
+    /// Begin: return of the read, or of the write before.
+    pub begin_ns: u64,
+    /// Accounts then, ns.
+    pub begin: [u64; Account::COUNT],
+    /// Who has asked.
+    pub asker: Asker,
+}
+
+/// The thread that a server works for, and the request that it asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Asker {
+    /// Inode number of the socket that the thread's last request came from; 0: not known.
+    pub connection: u64,
+    /// Number of the request on that. It may be over.
+    pub request: u32,
+    /// Thread id, initial PID namespace; 0: not known.
+    pub tid: u32,
+}
+
+// SAFETY: integers only.
+unsafe impl Plain for Asker {}
+
 /// One slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -63,7 +97,7 @@ pub struct ThreadSlot {
     pub tgid: u32,
     /// [`ThreadState`].
     pub state: u32,
-    /// Bits: `USED_IO_URING`, `ASKED`, `ANSWERED`, `ENCRYPTS`.
+    /// Bits: `USED_IO_URING`, `ASKED`, `ANSWERED`, `ENCRYPTS`, `FOLLOWED`.
     pub flags: u32,
     /// Since when in `state`; time before is in `totals`.
     pub since_ns: u64,
@@ -105,6 +139,8 @@ pub struct ThreadSlot {
     pub name_socket: u64,
     /// Its last wait for the lock of its interpreter.
     pub lock_wait: LockWait,
+    /// Of a server that is followed.
+    pub turn: Turn,
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.
@@ -117,7 +153,11 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 152 + size_of::<LockWait>() + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
+        == 152
+            + size_of::<LockWait>()
+            + size_of::<Turn>()
+            + size_of::<Totals>()
+            + WAITS_KEPT * size_of::<Wait>()
 );
 
 /// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything
@@ -155,5 +195,7 @@ crate::integer_enum! {
         Candidate = 1 => "candidate",
         /// Watch.
         Watch = 2 => "watch",
+        /// Watch, as threads of a server that watched processes ask.
+        Follow = 3 => "follow",
     }
 }

@@ -30,7 +30,7 @@ crate::integer_enum! {
 /// Bytes of a name kept in a [`Wait`].
 pub const WAIT_NAME: usize = 32;
 
-/// One wait. 88 bytes.
+/// One wait. 104 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Wait {
@@ -63,6 +63,13 @@ pub struct Wait {
     /// seen, it ran out of time, or a signal ended it. What an interrupt brings (disk, network) is brought by whom it
     /// interrupted, who has nothing to do with it.
     pub waker: u64,
+    /// Of a thread of a server that is followed: inode number of the socket of the request that `waker` worked for; 0:
+    /// not known.
+    pub waker_connection: u64,
+    /// Number of the request on that.
+    pub waker_request: u32,
+    /// Padding.
+    pub reserved_end: u32,
 }
 
 // SAFETY: integers only, padding explicit.
@@ -71,4 +78,4 @@ unsafe impl Plain for Wait {}
 /// How many of the longest waits travel with each request.
 pub const WAITS_KEPT: usize = 4;
 
-const _: () = assert!(size_of::<Wait>() == 88 && align_of::<Wait>() == 8);
+const _: () = assert!(size_of::<Wait>() == 104 && align_of::<Wait>() == 8);

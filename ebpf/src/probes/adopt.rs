@@ -3,8 +3,8 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use whyslow_abi::{
-    record::LifecycleKind,
-    thread::{Adoption, ThreadState},
+    record::{LIFE_FOLLOWED, LifecycleKind},
+    thread::{Adoption, FOLLOWED, ThreadState},
 };
 
 use crate::{
@@ -46,8 +46,8 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
         }
     } else if index.is_none() {
         let line = thread::link(task).map_or(Line::NONE, |link| Line::of(link));
-        if action == Adoption::Watch as u32 {
-            start(task, line);
+        if action == Adoption::Watch as u32 || action == Adoption::Follow as u32 {
+            start(task, line, action == Adoption::Follow as u32);
         } else if mark.is_none() {
             thread::make_candidate(task, line);
         }
@@ -56,7 +56,7 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
 }
 
 #[inline(always)]
-fn start(task: *const Task, line: Line) {
+fn start(task: *const Task, line: Line, follow: bool) {
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let Some(index) = thread::watch(task, line, ThreadState::Unknown, now) else {
@@ -65,10 +65,13 @@ fn start(task: *const Task, line: Line) {
     let Some(slot) = thread::watched(task) else {
         return;
     };
+    if follow {
+        slot.flags = FOLLOWED;
+    }
     let life = Life {
         event: LifecycleKind::Adopted,
         other: 0,
-        code: 0,
+        code: if follow { LIFE_FOLLOWED } else { 0 },
         last: 0,
         slot: index,
     };

@@ -2,13 +2,17 @@
 //! instruction.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use whyslow_abi::{record::LifecycleKind, thread::ThreadState};
+use whyslow_abi::{
+    record::{LIFE_FOLLOWED, LifecycleKind},
+    thread::{FOLLOWED, ThreadState},
+};
 
 use crate::{
     emit::{self, Life},
     interpreter,
     kernel::{self, Task},
     thread::{self, Line},
+    turn,
 };
 
 /// Entry.
@@ -48,10 +52,14 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let Some(slot) = thread::watched(child) else {
         return 0;
     };
+    let followed = thread::slot_of(mark).is_some_and(|(_, parent)| turn::is_followed(parent));
+    if followed {
+        slot.flags = FOLLOWED;
+    }
     let life = Life {
         event: LifecycleKind::Fork,
         other: kernel::pid(parent),
-        code: 0,
+        code: if followed { LIFE_FOLLOWED } else { 0 },
         last: 0,
         slot: index,
     };

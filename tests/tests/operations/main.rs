@@ -16,6 +16,7 @@ mod mysql;
 mod openssl;
 mod postgres;
 mod redis;
+mod rows;
 mod setting;
 mod sqlite;
 mod times;

@@ -42,6 +42,8 @@ struct Scene {
     alone: bool,
     /// Connections to the servers are encrypted.
     encrypted: bool,
+    /// Worker processes beside the first.
+    more_workers: u32,
 }
 
 impl Setting {
@@ -56,6 +58,15 @@ impl Setting {
             ..Scene::default()
         };
         Self::start(live, options, &[], scene)
+    }
+
+    /// With so many worker processes, and an agent without options.
+    pub(crate) fn with_workers(live: &Live, workers: u32) -> Result<Self> {
+        let scene = Scene {
+            more_workers: workers - 1,
+            ..Scene::default()
+        };
+        Self::start(live, &[], &[], scene)
     }
 
     /// The application has been asked in these ways before the agent is there.
@@ -76,7 +87,11 @@ impl Setting {
         live: &Live,
         options: &[&str],
         asked: &[(&str, u64)],
-        Scene { alone, encrypted }: Scene,
+        Scene {
+            alone,
+            encrypted,
+            more_workers,
+        }: Scene,
     ) -> Result<Self> {
         let scratch = Scratch::new("operations")?;
         let preload = "shared_preload_libraries=pg_stat_statements";
@@ -96,7 +111,7 @@ impl Setting {
         let url = format!("{}{mode}", postgres.url());
         let gunicorn = Gunicorn::of(&app_dir("operations"), "app:application")
             .worker_class("sync")
-            .workers(1)
+            .workers(1 + more_workers)
             .env("DATABASE_URL", url)
             .env("REDIS_URL", redis.url())
             .arg("--timeout=300")

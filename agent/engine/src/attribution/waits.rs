@@ -133,6 +133,8 @@ pub(crate) fn entries(waits: &[Wait], begin_ns: u64, end_ns: u64) -> Vec<WaitEnt
             target: target(w),
             holder: holder(w),
             waker: waker(w),
+            served: None,
+            served_unknown: "",
         })
         .collect();
     entries.sort_by(|a, b| b.ns.cmp(&a.ns).then(a.start_ns.cmp(&b.start_ns)));
@@ -172,6 +174,9 @@ mod tests {
             b: 0,
             name: [0; 32],
             waker: 0,
+            waker_connection: 0,
+            waker_request: 0,
+            reserved_end: 0,
         }
     }
 

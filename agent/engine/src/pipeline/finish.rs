@@ -49,6 +49,7 @@ impl Engine {
             request.mark(reason::RING_FULL);
         }
         let (reader, tgid, begin_ns) = (request.reader, request.tgid, request.begin_ns);
+        let number = request.number;
         if let Some(thread) = self.threads.of(reader) {
             thread.open.retain(|open| *open != id);
             thread.requests += 1;
@@ -84,6 +85,8 @@ impl Engine {
             self.routes.end(route, noticed_ns, &finished);
         }
         self.forget_if_stale(id, out);
+        self.followed.finished(id, number, &finished.started);
+        self.look_into_servers(&mut finished, outcome.waits, out);
         self.name_holders(&mut finished);
         self.name_wakers(&mut finished);
         self.emit(finished, outcome, out);

@@ -4,7 +4,10 @@
 //! thread's open requests at once: the kernel's table is asked, and the next ticks decide
 //! ([`Engine::settle_endings`]).
 
-use whyslow_abi::{record::LifecycleKind, totals::Totals};
+use whyslow_abi::{
+    record::{LIFE_FOLLOWED, LifecycleKind},
+    totals::Totals,
+};
 
 use super::{Engine, PendingEnd, event};
 use crate::{
@@ -74,6 +77,8 @@ impl Engine {
         process.parent = raw.parent;
         process.start_ns = raw.process_start_ns;
         process.ended_ns = 0;
+        process.followed = raw.code & LIFE_FOLLOWED != 0;
+        let followed = process.followed;
         if process.comm.is_empty() || header.tid == header.tgid {
             process.comm.clone_from(&comm);
         }
@@ -90,7 +95,8 @@ impl Engine {
             return;
         };
         thread.comm.clone_from(&comm);
-        if std::mem::replace(&mut thread.started, true) {
+        // A server that is followed has no workers of the application.
+        if std::mem::replace(&mut thread.started, true) || followed {
             return;
         }
         let started = WorkerStarted {
@@ -169,6 +175,13 @@ impl Engine {
         for id in &open {
             self.ending_of(*id, header.time_ns, totals.copied());
             out.push(Output::Query(Query::Connection { id: *id }));
+        }
+        let followed = self
+            .processes
+            .get(header.tgid)
+            .is_some_and(|it| it.followed);
+        if followed && open.is_empty() {
+            return;
         }
         let ended = self.worker_ended(lifecycle, comm);
         // The sender of a signal and the request may become known a moment later.

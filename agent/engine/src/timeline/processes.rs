@@ -21,6 +21,8 @@ pub(crate) struct Process {
     pub(crate) threads: Vec<u32>,
     /// It was found by its first request.
     pub(crate) discovered: bool,
+    /// It belongs to a server that watched processes ask.
+    pub(crate) followed: bool,
     /// It uses io_uring: what that does is not seen.
     pub(crate) io_uring: bool,
     pub(crate) memory: Memory,

@@ -12,6 +12,7 @@ use super::{
     ThreadKey,
     activity::{BusyRing, CpuRing},
     sequence::SequenceWindow,
+    turns::Turns,
 };
 use crate::{hash::FastMap, input::WaitFact, output::RequestStarted};
 
@@ -104,6 +105,8 @@ pub(crate) struct Thread {
     pub(crate) requests: u64,
     /// The last of them.
     pub(crate) served: Served,
+    /// Of a server that is followed.
+    pub(crate) turns: Turns,
     pub(crate) busy: BusyRing,
     pub(crate) cpu: CpuRing,
     pub(crate) sample: Option<Box<Sample>>,

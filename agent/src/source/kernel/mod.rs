@@ -177,6 +177,7 @@ impl KernelSource {
     fn carry_out(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         let wanted = [
             (Adoption::Watch, &verdict.watch),
+            (Adoption::Follow, &verdict.follow),
             (Adoption::Candidate, &verdict.candidates),
             (Adoption::Drop, &verdict.drop),
         ];
@@ -420,6 +421,9 @@ impl Source for KernelSource {
             Command::LookForLibraries { pid } => {
                 self.libraries.hurry(*pid);
                 Ok(())
+            }
+            Command::FollowServer { pid, peer } => {
+                self.carry_out(&rules::server(*pid, peer, &self.rules))
             }
             Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),
         }

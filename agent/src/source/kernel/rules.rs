@@ -22,6 +22,8 @@ pub(super) struct Verdict {
     pub(super) watch: Vec<u32>,
     /// Watch as soon as they serve HTTP.
     pub(super) candidates: Vec<u32>,
+    /// Watch at once, as a server that watched processes ask.
+    pub(super) follow: Vec<u32>,
     /// Never.
     pub(super) drop: Vec<u32>,
 }
@@ -52,6 +54,23 @@ impl Observer {
             cgroup: fact.cgroup,
             listeners,
             ports,
+        })
+    }
+}
+
+impl Observer {
+    /// Whether a process listens where `peer` is.
+    fn serves_at(&self, subject: &Subject, peer: &str) -> bool {
+        if !peer.starts_with("unix:") {
+            let port = peer
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse().ok());
+            return port.is_some_and(|port: u16| subject.ports.contains(&port));
+        }
+        // The kernel side takes a path down as far as it has room.
+        self.tables.values().any(|table| {
+            let mut sockets = subject.listeners.iter().filter_map(|it| table.get(*it));
+            sockets.any(|socket| socket.peer.starts_with(peer))
         })
     }
 }
@@ -181,6 +200,32 @@ pub(super) fn family(pid: u32, rules: &WatchRules) -> Verdict {
             .any(|inode| subject.listeners.contains(inode));
         if shares && !other.excluded(rules) {
             verdict.watch.push(other.pid);
+        }
+    }
+    verdict
+}
+
+/// Generations from a process of a server up to the one that listens.
+const GENERATIONS: u32 = 4;
+
+/// A watched process was answered by `pid`, on a connection to `peer` (`127.0.0.1:5432`, `unix:/path`): if that serves
+/// there, all processes of the server.
+#[must_use]
+pub(super) fn server(pid: u32, peer: &str, rules: &WatchRules) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut observer = Observer::default();
+    let mut at = pid;
+    for _ in 0..GENERATIONS {
+        let Some(subject) = observer.look(at).filter(|it| !it.excluded(rules)) else {
+            break;
+        };
+        if observer.serves_at(&subject, peer) {
+            verdict.follow = process::tree(at);
+            break;
+        }
+        match process::fact(at) {
+            Some(fact) if fact.parent > 1 => at = fact.parent,
+            _ => break,
         }
     }
     verdict

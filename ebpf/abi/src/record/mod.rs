@@ -9,7 +9,9 @@ pub use library::{
 
 use crate::{
     Plain,
+    account::Account,
     connection::ConnectionState,
+    thread::Turn,
     totals::Totals,
     wait::{WAIT_NAME, WAITS_KEPT, Wait},
 };
@@ -31,6 +33,8 @@ crate::integer_enum! {
         Data = 6 => "data",
         /// [`ShortDataRecord`]: the same of a short transfer.
         ShortData = 7 => "short_data",
+        /// [`TurnRecord`]: a server that is followed has answered.
+        Turn = 13 => "turn",
         /// [`LibraryTextRecord`]: a database library was given a text.
         LibraryText = 16 => "library_text",
         /// [`ExecutedRecord`]: a database library executed a statement.
@@ -302,6 +306,27 @@ crate::integer_enum! {
     }
 }
 
+/// A thread of a server that is followed has written to its client, after at least as long as a wait must be to be
+/// kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TurnRecord {
+    /// Front; the time is the return of the write.
+    pub header: RecordHeader,
+    /// What it was, and how the accounts stood at its begin.
+    pub turn: Turn,
+    /// How the accounts stand now, ns.
+    pub now: [u64; Account::COUNT],
+    /// Its longest waits meanwhile.
+    pub waits: [Wait; WAITS_KEPT],
+}
+
+// SAFETY: integers only, padding explicit.
+unsafe impl Plain for TurnRecord {}
+
+/// Bit of [`LifecycleRecord::code`] of a thread that begins to be watched: it belongs to a server that is followed.
+pub const LIFE_FOLLOWED: u32 = 1;
+
 /// A change in a process's or thread's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -312,7 +337,7 @@ pub struct LifecycleRecord {
     pub event: u32,
     /// By `event`.
     pub other: u32,
-    /// Exit code (`status << 8 | signal`), else 0.
+    /// Exit code (`status << 8 | signal`); of a thread that begins to be watched `LIFE_FOLLOWED`, else 0.
     pub code: u32,
     /// 1 when the process ended with this thread.
     pub last: u32,
