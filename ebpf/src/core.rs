@@ -18,6 +18,7 @@ mod names;
 mod parts;
 mod payload;
 mod probes;
+mod queue;
 mod sqlite;
 mod thread;
 mod tls;

@@ -9,4 +9,6 @@ pub mod process_fork;
 pub mod sched_switch;
 pub mod sched_waking;
 pub mod signal;
+pub mod socket_data;
+pub mod socket_state;
 pub mod sys_exit;

@@ -1,6 +1,6 @@
 //! Answers to "what is now": requests in flight, workers, routes, shapes.
 
-use super::{Engine, RoutesView, ShapesView};
+use super::{Engine, ListenersView, RoutesView, ShapesView};
 use crate::{
     attribution::{
         live::{self, Now},
@@ -199,6 +199,19 @@ impl Engine {
     #[must_use]
     pub fn routes(&self, now_ns: u64, window_s: u32) -> RoutesView {
         self.routes.view(now_ns, window_s)
+    }
+
+    /// Listening sockets, with figures over the last `window_s` seconds (0: 60, at most 600).
+    #[must_use]
+    pub fn listeners(&self, now_ns: u64, window_s: u32) -> ListenersView {
+        self.listeners
+            .view(now_ns, window_s, |pid| self.comm(pid, pid))
+    }
+
+    /// Processes whose listening sockets the outside should look up (as `Input::Listeners`) before `listeners`.
+    #[must_use]
+    pub fn listening_processes(&self) -> Vec<u32> {
+        self.listeners.to_ask()
     }
 
     /// Figures by shape over the last `window_s` seconds (0: 60, at most 600).

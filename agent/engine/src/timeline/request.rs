@@ -6,7 +6,7 @@ use whyslow_abi::{connection::ConnectionState, totals::Totals};
 
 use super::ThreadKey;
 use crate::{
-    attribution::operations::Operations,
+    attribution::{operations::Operations, queue::Queue},
     output::{EndReason, RequestId, RequestStarted},
     protocol::{Protocol, SERVER_PROTOCOLS, body::BodyTracker},
 };
@@ -85,7 +85,12 @@ pub(crate) struct OpenRequest {
     pub(crate) traceparent: String,
     pub(crate) x_request_id: String,
     pub(crate) head_read_ns: u64,
-    pub(crate) socket_queue_ns: u64,
+    /// What went before its first read.
+    pub(crate) queue: Queue,
+    /// The proxy's own time of the request, before the begin; `None`: none was sent, or it makes no sense.
+    pub(crate) proxy_queue_ns: Option<u64>,
+    /// When the last byte of the body was read; 0: not seen.
+    pub(crate) body_read_at_ns: u64,
     /// Body, once the head was read in whole.
     pub(crate) body: Option<BodyTracker>,
     /// Bytes of it that came before the kernel side's present count.
@@ -145,7 +150,9 @@ impl OpenRequest {
             traceparent: String::new(),
             x_request_id: String::new(),
             head_read_ns: 0,
-            socket_queue_ns: 0,
+            queue: Queue::default(),
+            proxy_queue_ns: None,
+            body_read_at_ns: 0,
             body: None,
             offset_base: 0,
             carried: 0,

@@ -72,7 +72,7 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
         }
     })?;
     fill_free_slots(&mut ebpf, options.max_threads)?;
-    attach_all(&mut ebpf, &btf, &mut features)?;
+    attach_all(&mut ebpf, (&types, &btf), &mut features)?;
     let libraries = if options.probes_libraries() {
         load_libraries(&mut ebpf, &btf, &mut features)
     } else {
@@ -290,7 +290,11 @@ fn fill_free_slots(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
 }
 
 /// Loads and attaches the core's programs, the core feature first of all.
-fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow::Result<()> {
+fn attach_all(
+    ebpf: &mut Ebpf,
+    (types, btf): (&KernelTypes, &Btf),
+    features: &mut Vec<Feature>,
+) -> anyhow::Result<()> {
     // Everything is loaded before anything is attached: no half-measured moment.
     let mut failed: Vec<(&str, String)> = Vec::new();
     for probe in PROBES
@@ -298,7 +302,12 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
         .filter(|probe| probe.object == ObjectFile::Core && probe.hook.library().is_none())
     {
         if let Err(error) = load_program(ebpf, btf, probe.name, probe.hook) {
-            let reason = format!("program `{}`: {}", probe.name, first_line(&error));
+            let reason = match probe.hook {
+                Hook::Tracepoint(name) if types.tracepoint_arguments(name).is_none() => {
+                    format!("the kernel has no tracepoint `{name}`")
+                }
+                _ => format!("program `{}`: {}", probe.name, first_line(&error)),
+            };
             if probe.feature == "core" {
                 return Err(explain(error).context(format!(
                     "whyslow's program `{}` cannot be loaded",
@@ -332,7 +341,7 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
             failed.push((probe.feature, first_line(&error)));
         }
     }
-    for feature in ["core", "signals"] {
+    for feature in ["core", "signals", "accept_queue", "first_data"] {
         match failed.iter().find(|(name, _)| *name == feature) {
             Some((_, reason)) => features.push(off(feature, reason)),
             None => features.push(on(feature)),

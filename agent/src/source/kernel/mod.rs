@@ -7,6 +7,7 @@ mod admission;
 mod btf;
 mod interpreters;
 mod libraries;
+mod listeners;
 mod live;
 mod load;
 mod mapped;
@@ -367,6 +368,10 @@ impl Source for KernelSource {
             Query::Process { pid } => Some(Input::Process {
                 pid: *pid,
                 fact: process::fact(*pid),
+            }),
+            Query::Listeners { pid } => Some(Input::Listeners {
+                pid: *pid,
+                fact: listeners::of(*pid),
             }),
             Query::Path { pid, fd, inode } => {
                 let same = process::descriptor_inode(*pid, *fd) == Some(*inode);
