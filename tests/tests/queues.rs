@@ -1,18 +1,19 @@
 //! Time before a request is read, against the clocks of its client and of the server: in the queue of the listener, and in
 //! its socket.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{net::SocketAddr, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use whyslow_tests::{
-    Agent, Watch,
+    Agent, Live, Watch,
     event::Finished,
     http::{Client, get},
     live,
     live::say,
     servers::{Gunicorn, Scratch, app_dir, free_port},
     stats::median,
+    wait_for,
 };
 
 /// Clients at a time.
@@ -21,6 +22,8 @@ const CLIENTS: usize = 16;
 const ROUNDS: usize = 3;
 /// How far a figure may be off, ms: the median of all requests.
 const OFF_MS: f64 = 1.0;
+/// Longest wait for what the agent tells.
+const EVENT_LIMIT: Duration = Duration::from_secs(10);
 /// Time that a client keeps an idle connection before it asks.
 const IDLE: Duration = Duration::from_millis(300);
 
@@ -59,7 +62,11 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(live: &live::Live, class: &str, threads: u32) -> Result<Self> {
+    fn new(live: &Live, class: &str, threads: u32) -> Result<Self> {
+        Self::with_backlog(live, class, threads, 2048)
+    }
+
+    fn with_backlog(live: &Live, class: &str, threads: u32, backlog: u32) -> Result<Self> {
         let scratch = Scratch::new("queues")?;
         let folder = app_dir("queues");
         let port = free_port()?;
@@ -69,6 +76,7 @@ impl Setting {
             .arg(format!("--bind=[::1]:{port}"))
             .arg(format!("--config={}", folder.join("accepts.py").display()))
             .arg("--keep-alive=5")
+            .arg(format!("--backlog={backlog}"))
             .start(scratch.path())?;
         let agent = Agent::start(live, &[])?;
         let watch = Watch::start(&agent)?;
@@ -91,6 +99,28 @@ impl Setting {
             .iter()
             .map(|asked| self.watch.request(&asked.key))
             .collect()
+    }
+}
+
+/// What the agent tells of the listener at this address.
+fn listener(agent: &Agent, address: SocketAddr) -> Result<Option<serde_json::Value>> {
+    let output = Command::new(agent.binary())
+        .args(["top", "--once", "--json", "--settle", "0s", "--socket"])
+        .arg(agent.socket())
+        .output()?;
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let listeners = all["listeners"]["listeners"].as_array();
+    let mut listeners = listeners.into_iter().flatten();
+    let found = listeners.find(|one| one["address"] == address.to_string());
+    Ok(found.cloned())
+}
+
+/// A number of the JSON form; 0 where it is left out.
+fn number(value: &serde_json::Value, name: &str) -> u64 {
+    match &value[name] {
+        serde_json::Value::String(text) => text.parse().unwrap_or_default(),
+        value => value.as_u64().unwrap_or_default(),
     }
 }
 
@@ -262,4 +292,61 @@ fn kept_connections() -> Result<()> {
     // Two threads for sixteen clients: they have to wait.
     assert!(took > 50.0, "{took}");
     Ok(())
+}
+
+/// How long a queue is, was and may be; and that a full one turns connections away.
+#[test]
+fn a_queue_that_overflows() -> Result<()> {
+    let Some(live) = live("queues::a_queue_that_overflows")? else {
+        return Ok(());
+    };
+    let setting = Setting::with_backlog(&live, "sync", 1, 2)?;
+    let address = setting.address();
+    // The agent learns of the listener.
+    let first = ask_once(address, "first")?;
+    setting.watch.request("first")?;
+    assert_eq!(first, 200);
+    let before = wait_for(EVENT_LIMIT, "the listener", || {
+        listener(&setting.agent, address)
+    })?;
+    assert_eq!(number(&before, "limit"), 2, "{before}");
+    assert_eq!(number(&before, "length"), 0, "{before}");
+    assert_eq!(number(&before, "overflows"), 0, "{before}");
+    // One that says nothing holds the worker; three more fill the queue, the fifth is turned away at first.
+    let held = Client::open(address)?;
+    wait_for(EVENT_LIMIT, "the worker to take the first", || {
+        let now = listener(&setting.agent, address)?;
+        Ok(now.filter(|now| number(now, "length") == 0))
+    })?;
+    let waiting = [
+        Client::open(address)?,
+        Client::open(address)?,
+        Client::open(address)?,
+    ];
+    let full = wait_for(EVENT_LIMIT, "a full queue", || {
+        let now = listener(&setting.agent, address)?;
+        Ok(now.filter(|now| number(now, "length") == 3))
+    })?;
+    assert_eq!(number(&full, "overflows"), 0, "{full}");
+    let turned_away = thread::spawn(move || ask_once(address, "turned-away"));
+    let over = wait_for(EVENT_LIMIT, "an overflow", || {
+        let now = listener(&setting.agent, address)?;
+        Ok(now.filter(|now| number(now, "overflows") > 0))
+    })?;
+    assert!(number(&over, "maxLength") >= 3, "{over}");
+    drop((held, waiting));
+    assert_eq!(turned_away.join().ok().context("a client failed")??, 200);
+    // What it waited for the server to take its connection is no time in the queue.
+    let told = setting.watch.request("turned-away")?;
+    assert!(
+        told.accept_queue_ns.is_some_and(|ns| ns < 500_000_000),
+        "{told:#?}"
+    );
+    Ok(())
+}
+
+/// Status of a GET on a connection of its own.
+fn ask_once(address: SocketAddr, key: &str) -> Result<u16> {
+    let mut client = Client::open(address)?;
+    Ok(client.get("/", key)?.status)
 }

@@ -1,7 +1,7 @@
 //! Requests of slow clients: reading the head, reading the body and writing the response, against the server's own
 //! clocks, within max(2 %, 1 ms) of the median. Of a server that polls, and of an event loop.
 
-use std::{collections::HashMap, net::SocketAddr, thread, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use whyslow_tests::{
     live::say,
     script::Script,
     stats::median,
+    wait_for,
 };
 
 /// Requests of each kind.
@@ -191,4 +192,52 @@ fn of_a_server_that_polls() -> Result<()> {
 #[test]
 fn of_an_event_loop() -> Result<()> {
     clients("slow_clients::of_an_event_loop", "loop")
+}
+
+/// Waits until the only request in flight is in this phase and waits in this account, as `top` tells it.
+fn seen_in_flight(agent: &Agent, phase: &str, account: &str) -> Result<()> {
+    let mut last = serde_json::Value::Null;
+    let seen = wait_for(Duration::from_secs(10), "the request in flight", || {
+        let output = Command::new(agent.binary())
+            .args(["top", "--once", "--json", "--settle", "0s", "--socket"])
+            .arg(agent.socket())
+            .output()?;
+        last = serde_json::from_slice(&output.stdout)?;
+        let now = &last["inFlight"]["requests"][0];
+        Ok((now["phase"] == phase && now["account"] == account).then_some(()))
+    });
+    seen.with_context(|| format!("{phase}, {account}: {}", last["inFlight"]))
+}
+
+/// A worker that is held by a client is seen as that while it is.
+fn in_flight(name: &str, way: &str) -> Result<()> {
+    let Some(live) = live(name)? else {
+        return Ok(());
+    };
+    let server = Script::start("phases", |command| {
+        command.arg(way);
+    })?;
+    let agent = Agent::start(&live, &[])?;
+    let mut client = Client::open(server.address)?;
+    client.send(front("held", 9_000).as_bytes())?;
+    seen_in_flight(&agent, "reading", "net.client_read")?;
+    client.send(b"\r\n")?;
+    client.send(&[b'b'; 8_999])?;
+    seen_in_flight(&agent, "reading", "net.client_read")?;
+    client.send(b"b")?;
+    if way == "poll" {
+        // Of an event loop it is not known for whom it waits.
+        seen_in_flight(&agent, "responding", "net.client_write")?;
+    }
+    read_rest(&mut client)
+}
+
+#[test]
+fn in_flight_of_a_server_that_polls() -> Result<()> {
+    in_flight("slow_clients::in_flight_of_a_server_that_polls", "poll")
+}
+
+#[test]
+fn in_flight_of_an_event_loop() -> Result<()> {
+    in_flight("slow_clients::in_flight_of_an_event_loop", "loop")
 }

@@ -129,6 +129,7 @@ impl Engine {
             return;
         };
         let read = read.max(bytes.len() as u64);
+        request.note_read(offset.saturating_add(read), now_ns);
         let mut at = offset;
         let mut body_bytes = bytes;
         if let Head::Open { buffer, .. } = &mut request.head {
