@@ -418,6 +418,12 @@ impl Pipeline {
                 let value = self.engine.shapes(now_ns, window_s);
                 let _ = reply.send(At { now_ns, value });
             }
+            Control::Listeners { window_s, reply } => {
+                self.look_up_listeners()?;
+                let now_ns = self.source.monotonic_ns();
+                let value = self.engine.listeners(now_ns, window_s);
+                let _ = reply.send(At { now_ns, value });
+            }
             Control::Workers { reply } => {
                 self.look_up_open()?;
                 let threads = self.engine.worker_threads();
@@ -455,6 +461,18 @@ impl Pipeline {
         for pid in self.engine.memory_due(now_ns, MEMORY_LOOKS) {
             self.answers
                 .extend(self.source.answer(&Query::Memory { pid }));
+        }
+        self.settle()
+    }
+
+    /// Has the engine know how long the queues of listeners are.
+    fn look_up_listeners(&mut self) -> anyhow::Result<()> {
+        if self.source.is_replay() {
+            return Ok(());
+        }
+        for pid in self.engine.listening_processes() {
+            self.answers
+                .extend(self.source.answer(&Query::Listeners { pid }));
         }
         self.settle()
     }

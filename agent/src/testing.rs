@@ -47,21 +47,26 @@ fn wait() -> WaitEntry {
     }
 }
 
+fn started() -> RequestStarted {
+    RequestStarted {
+        id: RequestId(0xab),
+        method: "GET".to_owned(),
+        target: "/users/7?q=?".to_owned(),
+        route: "/users/{id}".to_owned(),
+        pid: 100,
+        tid: 101,
+        comm: "gunicorn".to_owned(),
+        start_ns: 2_000_000_000,
+        host: "example.org".to_owned(),
+        client: "127.0.0.1:4000".to_owned(),
+        ..RequestStarted::default()
+    }
+}
+
 /// A request with every field set.
 pub(crate) fn finished() -> RequestFinished {
     RequestFinished {
-        started: Arc::new(RequestStarted {
-            id: RequestId(0xab),
-            method: "GET".to_owned(),
-            target: "/users/7?q=?".to_owned(),
-            route: "/users/{id}".to_owned(),
-            pid: 100,
-            tid: 101,
-            comm: "gunicorn".to_owned(),
-            start_ns: 2_000_000_000,
-            host: "example.org".to_owned(),
-            client: "127.0.0.1:4000".to_owned(),
-        }),
+        started: Arc::new(started()),
         status: 200,
         end_reason: output::EndReason::Complete,
         wall_ns: 5_000_000,
@@ -94,6 +99,11 @@ pub(crate) fn finished() -> RequestFinished {
         first_byte_ns: 8,
         send_ns: 9,
         socket_queue_ns: 10,
+        accept_queue_ns: Some(11),
+        accept_to_read_ns: Some(12),
+        queue_unknown: "",
+        body_read_ns: Some(13),
+        proxy_queue_ns: Some(14),
         loss: vec!["payload_cut"],
         traceparent: "00-1-2-01".to_owned(),
         x_request_id: "abc".to_owned(),

@@ -25,6 +25,7 @@ use crate::{
     ledger,
     maps::{CONNECTIONS, DESCRIPTORS, STRANGERS, ZERO_CONNECTION, count_loss},
     payload::{self, Span, begins_response, copy_user, first_word, last_bytes, may_begin_request},
+    queue::note_read,
     turn,
 };
 
@@ -116,6 +117,7 @@ fn more(
     let offset = connection.bytes_in;
     connection.bytes_in += len;
     connection.last_read_ns = now;
+    note_read(connection, transfer.descriptor.sock, 0);
     ship_pieces(slot, connection, &transfer.span, len, offset, 0, now);
 }
 
@@ -155,6 +157,7 @@ fn begin(
     start_request(slot, connection, now);
     let len = transfer.result as u64;
     connection.bytes_in = len;
+    note_read(connection, transfer.descriptor.sock, 1);
     ship_begin(slot, connection, transfer, 0, now);
     if transfer.span.first_len > BEGIN_PAYLOAD as u64 {
         ship_pieces(

@@ -18,6 +18,12 @@ pub struct Task {
     opaque: u8,
 }
 
+/// A socket of the network layer. Never dereferenced as a Rust type.
+#[repr(C)]
+pub struct Sock {
+    opaque: u8,
+}
+
 /// `struct bpf_iter__task`: context of a task iterator. The task is null at the end.
 #[repr(C)]
 pub struct TaskIteration {
@@ -45,7 +51,7 @@ globals! {
     OFF_INODE_MODE OFF_INODE_INO OFF_INODE_SB OFF_SB_DEV OFF_DENTRY_NAME
     OFF_SOCKET_SK OFF_SOCKET_TYPE
     OFF_SK_FAMILY OFF_SK_STATE OFF_SK_DPORT OFF_SK_NUM OFF_SK_DADDR OFF_SK_V6_DADDR
-    OFF_SK_MAX_ACK_BACKLOG
+    OFF_SK_MAX_ACK_BACKLOG OFF_SK_ACK_BACKLOG OFF_TCP_RCV_NXT OFF_TCP_COPIED_SEQ
     OFF_UNIX_ADDR OFF_UNIX_PEER OFF_UNIX_ADDRESS_NAME
     OFF_EVENTPOLL_ROOT OFF_EPITEM_FILE OFF_EPITEM_DATA
     OFF_TASK_MM OFF_TASK_MEMSTALL MEMSTALL_MASK

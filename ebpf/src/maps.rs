@@ -10,6 +10,7 @@ use whyslow_abi::{
     interpreter::Interpreter,
     library::{EncryptedPeer, Execution, LibraryCall, LibraryCalls, LibraryObject},
     loss::LossReason,
+    queue::QueueTimes,
     settings::{
         self, DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, MARKS_PER_ENTRY,
         SIGNAL_RING_BYTES,
@@ -50,6 +51,10 @@ pub static STRANGERS: LruHashMap<u64, u8, { settings::STRANGERS as usize }> = Lr
 /// drops the oldest.
 #[btf_map]
 pub static SERVERS: LruHashMap<u64, u32, { settings::SERVERS as usize }> = LruHashMap::new();
+
+/// Sockets that were connected to from outside, by the address of their `struct sock`. The kernel drops the oldest.
+#[btf_map]
+pub static QUEUED: LruHashMap<u64, QueueTimes, { settings::QUEUED as usize }> = LruHashMap::new();
 
 /// (process id << 32 | descriptor) -> the socket, for `close`, whose descriptor
 /// is gone when it returns.

@@ -145,6 +145,17 @@ pub struct Finished {
     pub first_byte_ns: u64,
     #[serde(deserialize_with = "integer")]
     pub send_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub socket_queue_ns: u64,
+    #[serde(deserialize_with = "known_integer")]
+    pub accept_queue_ns: Option<u64>,
+    #[serde(deserialize_with = "known_integer")]
+    pub accept_to_read_ns: Option<u64>,
+    #[serde(deserialize_with = "known_integer")]
+    pub body_read_ns: Option<u64>,
+    #[serde(deserialize_with = "known_integer")]
+    pub proxy_queue_ns: Option<u64>,
+    pub queue_unknown: String,
     pub operations: Vec<Operation>,
     #[serde(deserialize_with = "integer")]
     pub round_trips: u64,
@@ -263,6 +274,11 @@ fn integer<'de, D: Deserializer<'de>>(input: D) -> Result<u64, D::Error> {
         Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
         Form::Number(number) => Ok(number),
     }
+}
+
+/// The same, where it is there.
+fn known_integer<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    integer(input).map(Some)
 }
 
 #[cfg(test)]

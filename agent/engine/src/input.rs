@@ -72,6 +72,37 @@ pub enum Input {
         /// `None`: it is gone, or may not be looked at.
         fact: Option<MemoryFact>,
     },
+    /// Answer to [`crate::output::Query::Listeners`].
+    Listeners {
+        /// Process id.
+        pid: u32,
+        /// `None`: it is gone.
+        fact: Option<ListenersFact>,
+    },
+}
+
+/// The listening TCP sockets of a process, as its network namespace tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenersFact {
+    /// Each of them.
+    pub listeners: Vec<ListenerFact>,
+    /// `ListenOverflows` of the namespace, since it was made: connections that came while a queue was full.
+    pub overflows: u64,
+    /// `ListenDrops` of the namespace: those, and connections that were dropped for other reasons.
+    pub drops: u64,
+}
+
+/// A listening TCP socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerFact {
+    /// Inode number.
+    pub inode: u64,
+    /// `0.0.0.0:80`, `[::]:80`.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
+    /// Connections that wait to be accepted.
+    pub length: u32,
 }
 
 /// What bytes said that were exchanged with a server.

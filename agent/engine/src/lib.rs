@@ -9,6 +9,7 @@ mod attribution;
 mod decode;
 mod hash;
 pub mod input;
+mod listeners;
 mod losses;
 pub mod output;
 mod pipeline;
@@ -19,6 +20,8 @@ mod routes;
 mod shapes;
 mod timeline;
 
-pub use input::{Finding, Findings, Input, ProcessFact, Settings, WaitFact};
+pub use input::{
+    Finding, Findings, Input, ListenerFact, ListenersFact, ProcessFact, Settings, WaitFact,
+};
 pub use output::{Command, Event, EventKind, Output, Query};
-pub use pipeline::{Engine, RoutesView, ShapesView, Stats};
+pub use pipeline::{Engine, ListenersView, RoutesView, ShapesView, Stats};

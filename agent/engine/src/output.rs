@@ -48,6 +48,11 @@ pub enum Query {
         /// Process id.
         pid: u32,
     },
+    /// Look up the listening TCP sockets of a process.
+    Listeners {
+        /// Process id.
+        pid: u32,
+    },
 }
 
 /// An order to the kernel side.
@@ -153,6 +158,9 @@ pub struct RequestStarted {
     pub start_ns: u64,
     pub host: String,
     pub client: String,
+    pub accept_queue_ns: Option<u64>,
+    pub proxy_queue_ns: Option<u64>,
+    pub proxy_queue_header: &'static str,
 }
 
 /// See `whyslow.v1.RequestFinished` for the meaning of each field.
@@ -186,6 +194,11 @@ pub struct RequestFinished {
     pub first_byte_ns: u64,
     pub send_ns: u64,
     pub socket_queue_ns: u64,
+    pub accept_queue_ns: Option<u64>,
+    pub accept_to_read_ns: Option<u64>,
+    pub queue_unknown: &'static str,
+    pub body_read_ns: Option<u64>,
+    pub proxy_queue_ns: Option<u64>,
     pub loss: Vec<&'static str>,
     pub traceparent: String,
     pub x_request_id: String,
@@ -529,6 +542,13 @@ pub struct Route {
     pub in_flight: u32,
     pub operations_per_request: f64,
     pub operations_sampled: bool,
+    pub head_read_ns: u64,
+    pub body_read_ns: u64,
+    pub send_ns: u64,
+    pub client_wait_ns: u64,
+    pub accept_queue_known: u64,
+    pub accept_queue_p95_ns: u64,
+    pub accept_queue_max_ns: u64,
 }
 
 /// What a route is called: its row in the table of routes.
@@ -584,4 +604,23 @@ pub struct ShapeRoute {
     pub repeated: u64,
     pub count: u64,
     pub total_ns: u64,
+}
+
+/// A listening socket. See `whyslow.v1.Listener` for the meaning of each field.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/listener.proto")]
+pub struct Listener {
+    pub address: String,
+    pub pid: u32,
+    pub comm: String,
+    pub length: u32,
+    pub limit: u32,
+    pub max_length: u32,
+    pub overflows: u64,
+    pub drops: u64,
+    pub accepted_per_s: f64,
+    pub accept_queue_known: u64,
+    pub accept_queue_p50_ns: u64,
+    pub accept_queue_p95_ns: u64,
+    pub accept_queue_max_ns: u64,
 }

@@ -22,8 +22,11 @@ use crate::{
     decode::{self, Record},
     hash::mix,
     input::{Findings, Input, Settings},
+    listeners::Listeners,
     losses::{Losses, reason},
-    output::{Event, EventKind, Output, RequestFinished, RequestId, Route, Shape, WorkerEnded},
+    output::{
+        Event, EventKind, Listener, Output, RequestFinished, RequestId, Route, Shape, WorkerEnded,
+    },
     protocol::client::SessionOptions,
     routes::Routes,
     shapes::Shapes,
@@ -62,6 +65,15 @@ pub struct ShapesView {
     pub folded: u64,
     /// `folded` is at its limit: there may be more.
     pub folded_more: bool,
+    /// Window covered, seconds: shorter than asked for when the agent is younger.
+    pub window_s: f64,
+}
+
+/// Listening sockets, with figures over a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListenersView {
+    /// By address.
+    pub listeners: Vec<Listener>,
     /// Window covered, seconds: shorter than asked for when the agent is younger.
     pub window_s: f64,
 }
@@ -111,6 +123,7 @@ pub struct Engine {
     followed: FollowedServers,
     routes: Routes,
     shapes: Shapes,
+    listeners: Listeners,
     polls: Polls,
     held: Vec<Held>,
     /// Requests whose process or thread ended: connection, serial number.
@@ -139,6 +152,7 @@ impl Engine {
                 settings.start_ns,
             ),
             shapes: Shapes::new(settings.start_ns),
+            listeners: Listeners::new(settings.start_ns),
             now_ns: settings.start_ns,
             servers: Servers::new(SessionOptions {
                 show_literals: settings.show_literals,
@@ -193,6 +207,9 @@ impl Engine {
                 }
             }
             Input::Tick { now_ns } => self.tick(now_ns, out),
+            Input::Listeners { pid, fact } => {
+                self.listeners.found(pid, fact.as_ref(), self.now_ns);
+            }
             Input::Probed { pid, since_ns } => self.probed(pid, since_ns),
             Input::Memory { pid, fact } => {
                 if let (Some(process), Some(fact)) = (self.processes.get_mut(pid), fact) {

@@ -14,6 +14,9 @@ use crate::host;
 /// Accounts shown for each request.
 const ACCOUNTS: usize = 3;
 
+/// Shortest time before the first read that is shown.
+const QUEUED_FLOOR_NS: u64 = 1_000_000;
+
 /// Shapes of operations shown for each request.
 const SHAPES: usize = 5;
 /// Characters of a shape that are shown.
@@ -174,6 +177,9 @@ fn finished(request: &v1::RequestFinished) -> String {
     } else {
         let _ = write!(line, "[{}: {}]", request.binding, request.binding_reason);
     }
+    if let Some(queued) = queued(request) {
+        let _ = write!(line, "  {queued}");
+    }
     if request.end_reason != "complete" && request.end_reason != "next_request" {
         let _ = write!(line, "  ({})", request.end_reason);
     }
@@ -182,6 +188,21 @@ fn finished(request: &v1::RequestFinished) -> String {
     }
     let _ = write!(line, "  {}/{} {}", request.pid, request.tid, request.comm);
     line
+}
+
+/// How long it waited before it was read, where that is long: in the accept queue, or in its socket.
+fn queued(request: &v1::RequestFinished) -> Option<String> {
+    let accept_ns = request.accept_queue_ns.unwrap_or_default();
+    if accept_ns >= QUEUED_FLOOR_NS {
+        let at_most = if request.queue_unknown.is_empty() {
+            ""
+        } else {
+            "at most "
+        };
+        return Some(format!("queued {at_most}{}", duration(accept_ns)));
+    }
+    let socket_ns = request.socket_queue_ns;
+    (socket_ns >= QUEUED_FLOOR_NS).then(|| format!("unread {}", duration(socket_ns)))
 }
 
 fn started(request: &v1::RequestStarted) -> String {
@@ -268,6 +289,28 @@ mod tests {
             line(|request| request.loss.clear()),
             "  5.00ms 200 GET /users/{id}  disk.sync 4.00ms, cpu 1.00ms  100/101 gunicorn\n"
         );
+    }
+
+    #[test]
+    fn a_long_wait_before_the_first_read_is_said() {
+        let queued = |accept_ns, unknown: &str, socket_ns| {
+            let text = line(|request| {
+                request.accept_queue_ns = accept_ns;
+                request.queue_unknown = unknown.to_owned();
+                request.socket_queue_ns = socket_ns;
+                request.loss.clear();
+            });
+            let (_, rest) = text.split_once("cpu 1.00ms  ").unwrap();
+            rest.split_once("100/101").unwrap().0.to_owned()
+        };
+        assert_eq!(queued(Some(3_200_000), "", 3_300_000), "queued 3.20ms  ");
+        assert_eq!(
+            queued(Some(3_200_000), "an upper bound", 0),
+            "queued at most 3.20ms  "
+        );
+        assert_eq!(queued(None, "later", 4_000_000), "unread 4.00ms  ");
+        assert_eq!(queued(Some(900_000), "", 999_999), "");
+        assert_eq!(queued(None, "not seen", 0), "");
     }
 
     #[test]

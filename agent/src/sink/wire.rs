@@ -1,9 +1,9 @@
 //! Domain types to wire types, field by field. No decisions are made here.
 
 use whyslow_engine::output::{
-    Event, EventKind, Holder, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
-    RequestStarted, Route, Served, Shape, ShapeRoute, Target, WaitEntry, Waker, Worker,
-    WorkerEnded, WorkerStarted,
+    Event, EventKind, Holder, InFlight, LedgerEntry, Listener, OpenOperation, Operation,
+    RequestFinished, RequestStarted, Route, Served, Shape, ShapeRoute, Target, WaitEntry, Waker,
+    Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -62,6 +62,9 @@ pub fn request_started(started: &RequestStarted, anchor: Anchor) -> v1::RequestS
         start_monotonic_ns: started.start_ns,
         host: started.host.clone(),
         client: started.client.clone(),
+        accept_queue_ns: started.accept_queue_ns,
+        proxy_queue_ns: started.proxy_queue_ns,
+        proxy_queue_header: started.proxy_queue_header.to_owned(),
     }
 }
 
@@ -120,6 +123,11 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         client: started.client.clone(),
         operations: finished.operations.iter().map(operation).collect(),
         round_trips: finished.round_trips,
+        accept_queue_ns: finished.accept_queue_ns,
+        accept_to_read_ns: finished.accept_to_read_ns,
+        body_read_ns: finished.body_read_ns,
+        proxy_queue_ns: finished.proxy_queue_ns,
+        queue_unknown: finished.queue_unknown.to_owned(),
     }
 }
 
@@ -221,6 +229,13 @@ pub fn route(route: &Route) -> v1::Route {
         in_flight: route.in_flight,
         operations_per_request: route.operations_per_request,
         operations_sampled: route.operations_sampled,
+        head_read_ns: route.head_read_ns,
+        body_read_ns: route.body_read_ns,
+        send_ns: route.send_ns,
+        client_wait_ns: route.client_wait_ns,
+        accept_queue_known: route.accept_queue_known,
+        accept_queue_p95_ns: route.accept_queue_p95_ns,
+        accept_queue_max_ns: route.accept_queue_max_ns,
     }
 }
 
@@ -256,6 +271,26 @@ fn shape_route(asked: &ShapeRoute) -> v1::ShapeRoute {
         repeated: asked.repeated,
         count: asked.count,
         total_ns: asked.total_ns,
+    }
+}
+
+/// A listening socket.
+#[must_use]
+pub fn listener(listener: &Listener) -> v1::Listener {
+    v1::Listener {
+        address: listener.address.clone(),
+        pid: listener.pid,
+        comm: listener.comm.clone(),
+        length: listener.length,
+        limit: listener.limit,
+        max_length: listener.max_length,
+        overflows: listener.overflows,
+        drops: listener.drops,
+        accepted_per_s: listener.accepted_per_s,
+        accept_queue_known: listener.accept_queue_known,
+        accept_queue_p50_ns: listener.accept_queue_p50_ns,
+        accept_queue_p95_ns: listener.accept_queue_p95_ns,
+        accept_queue_max_ns: listener.accept_queue_max_ns,
     }
 }
 

@@ -18,9 +18,9 @@ use tonic::{
     transport::Channel,
 };
 use whyslow_proto::v1::{
-    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest,
-    RoutesResponse, ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest,
-    WorkersResponse, whyslow_client::WhyslowClient,
+    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, ListenersRequest,
+    ListenersResponse, RoutesRequest, RoutesResponse, ShapesRequest, ShapesResponse,
+    SubscribeRequest, WorkersRequest, WorkersResponse, whyslow_client::WhyslowClient,
 };
 
 use crate::{Connector, finished::Finished, text::clean};
@@ -47,6 +47,8 @@ pub(crate) struct Snapshot {
     pub(crate) workers: WorkersResponse,
     /// Shapes of operations; empty also for an agent that does not know the question.
     pub(crate) shapes: ShapesResponse,
+    /// Listening sockets; empty also for an agent that does not know the question.
+    pub(crate) listeners: ListenersResponse,
 }
 
 impl Snapshot {
@@ -142,28 +144,23 @@ impl<'a> Agent<'a> {
 
     async fn ask(&self) -> Result<Snapshot, Status> {
         let window_s = self.window_s;
-        let (mut a, mut b, mut c, mut d, mut e) = (
+        let (mut a, mut b, mut c, mut d, mut e, mut f) = (
+            self.client.clone(),
             self.client.clone(),
             self.client.clone(),
             self.client.clone(),
             self.client.clone(),
             self.client.clone(),
         );
-        let shapes = async {
-            match e.shapes(ShapesRequest { window_s }).await {
-                // An older agent: all else of it can be shown.
-                Err(status) if status.code() == Code::Unimplemented => {
-                    Ok(Response::new(ShapesResponse::default()))
-                }
-                answer => answer,
-            }
-        };
-        let (info, in_flight, routes, workers, shapes) = tokio::try_join!(
+        let shapes = async { or_nothing(e.shapes(ShapesRequest { window_s }).await) };
+        let listeners = async { or_nothing(f.listeners(ListenersRequest { window_s }).await) };
+        let (info, in_flight, routes, workers, shapes, listeners) = tokio::try_join!(
             a.info(InfoRequest {}),
             b.in_flight(InFlightQuery::default()),
             c.routes(RoutesRequest { window_s }),
             d.workers(WorkersRequest::default()),
             shapes,
+            listeners,
         )?;
         Ok(Snapshot {
             info: info.into_inner(),
@@ -171,7 +168,16 @@ impl<'a> Agent<'a> {
             routes: routes.into_inner(),
             workers: workers.into_inner(),
             shapes: shapes.into_inner(),
+            listeners: listeners.into_inner(),
         })
+    }
+}
+
+/// Of an older agent, which does not know the question, all else can be shown.
+fn or_nothing<T: Default>(answer: Result<Response<T>, Status>) -> Result<Response<T>, Status> {
+    match answer {
+        Err(status) if status.code() == Code::Unimplemented => Ok(Response::new(T::default())),
+        answer => answer,
     }
 }
 

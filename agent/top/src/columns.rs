@@ -94,7 +94,7 @@ const IN_FLIGHT: [Column; 8] = [
     text("REQUEST", Width::Flex(5), 0, "method and target"),
 ];
 
-const ROUTES: [Column; 10] = [
+const ROUTES: [Column; 12] = [
     number("RATE/S", 6, 70, "requests per second"),
     number("P50", 7, 80, "median wall time"),
     number("P95", 7, 60, "95 % were faster"),
@@ -103,6 +103,18 @@ const ROUTES: [Column; 10] = [
     number("WORK", 5, 0, "share of all routes' worker time"),
     number("OPS/R", 6, 90, "operations per request, mean; +: or more"),
     number("INFL", 4, 100, "in flight now"),
+    number(
+        "QUEUED",
+        7,
+        130,
+        "95 % waited less in the accept queue; first requests of connections",
+    ),
+    number(
+        "CLIENT",
+        6,
+        130,
+        "share of its workers' time that clients kept them waiting",
+    ),
     text("ACCOUNTS", Width::Flex(4), 0, "where its time went"),
     text("ROUTE", Width::Flex(6), 0, "method and path template"),
 ];
@@ -154,6 +166,34 @@ const SHAPES: [Column; 10] = [
     ),
 ];
 
+const LISTENERS: [Column; 10] = [
+    number(
+        "QUEUE",
+        9,
+        0,
+        "connections that wait to be accepted, of how many may",
+    ),
+    number("MOST", 9, 50, "the most that waited"),
+    number(
+        "OVERFL",
+        6,
+        60,
+        "connections that found a queue full, of all of its namespace",
+    ),
+    number(
+        "ACC/S",
+        6,
+        70,
+        "connections accepted per second, whose request came",
+    ),
+    number("P50", 7, 80, "median time in the queue"),
+    number("P95", 7, 0, "95 % waited less"),
+    number("MAX", 7, 100, "the longest that one waited"),
+    id("PID", 90, "process that took one last"),
+    text("COMM", Width::Fixed(10), 110, "its name"),
+    text("ADDRESS", Width::Flex(5), 0, "where it listens"),
+];
+
 impl Column {
     /// Columns of a list.
     pub(crate) const fn of(list: List) -> &'static [Self] {
@@ -162,6 +202,7 @@ impl Column {
             List::Routes => &ROUTES,
             List::Workers => &WORKERS,
             List::Shapes => &SHAPES,
+            List::Listeners => &LISTENERS,
         }
     }
 
@@ -219,7 +260,7 @@ impl Column {
 mod tests {
     use super::*;
     use crate::{client::Snapshot, rows::rows};
-    use whyslow_proto::v1::{InFlightRequest, Route, Shape, Worker};
+    use whyslow_proto::v1::{InFlightRequest, Listener, Route, Shape, Worker};
 
     #[test]
     fn a_layout_fills_the_width() {
@@ -244,6 +285,7 @@ mod tests {
         snapshot.routes.routes.push(Route::default());
         snapshot.workers.workers.push(Worker::default());
         snapshot.shapes.shapes.push(Shape::default());
+        snapshot.listeners.listeners.push(Listener::default());
         for list in List::ALL {
             assert_eq!(rows(&snapshot, list)[0].cells.len(), Column::of(list).len());
         }

@@ -22,6 +22,7 @@ mod columns;
 mod connect;
 mod finished;
 mod input;
+mod listeners;
 mod live;
 mod model;
 mod number;

@@ -44,11 +44,19 @@ pub(crate) enum List {
     Workers,
     /// Shapes of operations.
     Shapes,
+    /// Listening sockets.
+    Listeners,
 }
 
 impl List {
     /// All, in the order of `Tab`.
-    pub(crate) const ALL: [Self; 4] = [Self::InFlight, Self::Routes, Self::Workers, Self::Shapes];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::InFlight,
+        Self::Routes,
+        Self::Workers,
+        Self::Shapes,
+        Self::Listeners,
+    ];
 
     pub(crate) const fn index(self) -> usize {
         match self {
@@ -56,6 +64,15 @@ impl List {
             Self::Routes => 1,
             Self::Workers => 2,
             Self::Shapes => 3,
+            Self::Listeners => 4,
+        }
+    }
+
+    /// The digit of its key.
+    pub(crate) const fn key(self) -> usize {
+        match self {
+            Self::Listeners => 7,
+            _ => self.index() + 1,
         }
     }
 
@@ -150,6 +167,7 @@ impl Model {
             Pane::Routes => (List::Routes, true),
             Pane::Workers => (List::Workers, true),
             Pane::Shapes => (List::Shapes, true),
+            Pane::Listeners => (List::Listeners, true),
         };
         Self {
             label: clean(label),

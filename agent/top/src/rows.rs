@@ -7,12 +7,14 @@
 use std::cmp::Ordering;
 
 use whyslow_proto::v1::{
-    InFlightRequest, LedgerEntry, Operation, Route, Shape, WaitTarget, Worker, wait_target::Target,
+    InFlightRequest, LedgerEntry, Listener, Operation, Route, Shape, WaitTarget, Worker,
+    wait_target::Target,
 };
 
 use crate::{
     client::Snapshot,
     columns::Column,
+    listeners,
     model::List,
     number::{about, at_least, bytes, count, duration, rate, share, total},
     text::{Cut, clean, width},
@@ -34,6 +36,8 @@ pub(crate) enum Key {
     Worker(u32, u32),
     /// Protocol and shape.
     Shape(String, String),
+    /// Address and process.
+    Listener(String, u32),
 }
 
 impl Key {
@@ -90,6 +94,12 @@ impl Key {
             .find(|s| Self::of_shape(s) == *self)
     }
 
+    /// The listening socket with this key.
+    pub(crate) fn listener<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Listener> {
+        let mut listeners = snapshot.listeners.listeners.iter();
+        listeners.find(|one| Self::of_listener(one) == *self)
+    }
+
     /// There is such a row.
     pub(crate) fn is_in(&self, snapshot: &Snapshot) -> bool {
         match self {
@@ -97,6 +107,7 @@ impl Key {
             Self::Route(..) => self.route(snapshot).is_some(),
             Self::Worker(..) => self.worker(snapshot).is_some(),
             Self::Shape(..) => self.shape(snapshot).is_some(),
+            Self::Listener(..) => self.listener(snapshot).is_some(),
         }
     }
 }
@@ -187,6 +198,7 @@ impl Sorting {
             List::InFlight | List::Workers => "",
             List::Routes => "WORK",
             List::Shapes => "TOTAL",
+            List::Listeners => "ADDRESS",
         };
         let place = Column::of(list).iter().position(|c| c.name == first);
         let column = place.unwrap_or(0);
@@ -246,6 +258,10 @@ pub(crate) fn rows(snapshot: &Snapshot, list: List) -> Vec<Row> {
             routes.map(|r| route_row(r, reads)).collect()
         }
         List::Shapes => snapshot.shapes.shapes.iter().map(shape_row).collect(),
+        List::Listeners => {
+            let listeners = snapshot.listeners.listeners.iter();
+            listeners.map(listeners::row).collect()
+        }
         List::Workers => {
             let now_ns = snapshot.workers.monotonic_ns;
             snapshot
@@ -313,7 +329,7 @@ pub(crate) fn answered_in(request: &InFlightRequest) -> u64 {
 }
 
 /// A count of what should not be.
-fn trouble(n: u64, lower_bound: bool) -> Cell {
+pub(crate) fn trouble(n: u64, lower_bound: bool) -> Cell {
     let text = at_least(count(n), lower_bound);
     let mut cell = cell(text.clone(), n as f64);
     if n > 0 {
@@ -367,6 +383,8 @@ fn route_row(route: &Route, reads: bool) -> Row {
                 _ => cell("?".to_owned(), -1.0),
             },
             cell(route.in_flight.to_string(), f64::from(route.in_flight)),
+            time((route.accept_queue_known > 0).then_some(route.accept_queue_p95_ns)),
+            client_share(route),
             Cell {
                 content: Content::Ledger(route.ledger.clone()),
                 by: By::Text(top),
@@ -383,6 +401,16 @@ fn memory(resident: u64) -> Cell {
         bytes(resident)
     };
     cell(text, resident as f64)
+}
+
+/// Share of its workers' time that clients kept them waiting.
+fn client_share(route: &Route) -> Cell {
+    let part = route.client_wait_ns as f64 / route.total_ns as f64;
+    if part.is_finite() {
+        cell(share(part), part)
+    } else {
+        cell("?".to_owned(), -1.0)
+    }
 }
 
 fn worker_row(worker: &Worker, now_ns: u64) -> Row {
@@ -439,7 +467,7 @@ pub(crate) fn target_text(target: &WaitTarget) -> String {
     }
 }
 
-fn text(value: &str) -> Cell {
+pub(crate) fn text(value: &str) -> Cell {
     cut(value, Cut::End)
 }
 
@@ -455,7 +483,7 @@ fn cut(value: &str, cut: Cut) -> Cell {
     }
 }
 
-fn cell(value: String, by: f64) -> Cell {
+pub(crate) fn cell(value: String, by: f64) -> Cell {
     Cell {
         content: Content::Text(value, Cut::End),
         by: By::Number(by),
@@ -471,6 +499,11 @@ fn time(ns: Option<u64>) -> Cell {
         Some(ns) => cell(duration(ns), ns as f64),
         None => cell("?".to_owned(), -1.0),
     }
+}
+
+/// As in the lists, "?" for what is not known.
+pub(crate) fn known_time(ns: Option<u64>) -> Cell {
+    time(ns)
 }
 
 fn account(name: &str, target: String) -> Cell {

@@ -142,6 +142,20 @@ pub const PROBES: &[Probe] = &[
         purpose: "tells freeing memory of a control group from computing",
     },
     Probe {
+        name: "socket_state",
+        hook: Hook::Tracepoint("inet_sock_set_state"),
+        object: ObjectFile::Core,
+        feature: "accept_queue",
+        purpose: "tells how long a connection waited to be accepted",
+    },
+    Probe {
+        name: "socket_data",
+        hook: Hook::Tracepoint("sk_data_ready"),
+        object: ObjectFile::Core,
+        feature: "first_data",
+        purpose: "tells how long a request lay in its socket",
+    },
+    Probe {
         name: "adopt",
         hook: Hook::TaskIterator,
         object: ObjectFile::Core,

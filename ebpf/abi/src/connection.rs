@@ -4,6 +4,7 @@
 
 use crate::{
     Plain,
+    queue::QueueTimes,
     totals::Totals,
     wait::{WAITS_KEPT, Wait},
 };
@@ -92,6 +93,8 @@ pub struct ConnectionState {
     pub bytes_in: u64,
     /// Bytes written for it, head included, interim responses not.
     pub bytes_out: u64,
+    /// What went before its first read; of a pipelined one without a meaning.
+    pub queue: QueueTimes,
     /// Bytes of the request shipped so far.
     pub captured_in: u32,
     /// Bytes of `response` in use.
@@ -121,5 +124,9 @@ pub const SERVER_GAP: u32 = 2;
 const _: () = assert!(align_of::<ConnectionState>() == 8);
 const _: () = assert!(
     size_of::<ConnectionState>()
-        == 120 + RESPONSE_HEAD + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
+        == 120
+            + size_of::<QueueTimes>()
+            + RESPONSE_HEAD
+            + size_of::<Totals>()
+            + WAITS_KEPT * size_of::<Wait>()
 );

@@ -13,6 +13,7 @@ pub mod descriptor;
 pub mod interpreter;
 pub mod library;
 pub mod loss;
+pub mod queue;
 pub mod record;
 pub mod settings;
 pub mod syscall;

@@ -125,6 +125,14 @@ pub const FIELDS: &[Field] = &[
         "sk_max_ack_backlog",
         "core",
     ),
+    field(
+        "OFF_SK_ACK_BACKLOG",
+        "sock",
+        "sk_ack_backlog",
+        "accept_queue",
+    ),
+    field("OFF_TCP_RCV_NXT", "tcp_sock", "rcv_nxt", "first_data"),
+    field("OFF_TCP_COPIED_SEQ", "tcp_sock", "copied_seq", "first_data"),
     field("OFF_UNIX_ADDR", "unix_sock", "addr", "core"),
     field("OFF_UNIX_PEER", "unix_sock", "peer", "core"),
     field("OFF_UNIX_ADDRESS_NAME", "unix_address", "name", "core"),
@@ -198,6 +206,8 @@ pub const SERVERS: u32 = 16384;
 pub const INTERPRETERS: u32 = 8192;
 /// Entries in `EXECUTIONS` and `ENCRYPTED` where libraries are probed.
 pub const LIBRARY_ENTRIES: u32 = 8192;
+/// Entries in `QUEUED`.
+pub const QUEUED: u32 = 16384;
 /// Entries in `STRANGERS`.
 pub const STRANGERS: u32 = 1024;
 /// Bytes of the core ring unless configured; a power of two.

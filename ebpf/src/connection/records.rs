@@ -51,6 +51,7 @@ pub fn ship_begin(
             (transfer.task as u64 + OFF_TASK_COMM.load()) as *const [u8; 16],
         );
         kernel::copy(&raw mut (*record).totals, &raw const slot.totals);
+        kernel::copy(&raw mut (*record).queue, &raw const connection.queue);
         (*record).read_len = 0;
         (*record).payload_len = 0;
         if flags & BEGIN_PIPELINED == 0 {

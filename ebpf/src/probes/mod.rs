@@ -10,4 +10,6 @@ pub mod reclaim;
 pub mod sched_switch;
 pub mod sched_waking;
 pub mod signal;
+pub mod socket_data;
+pub mod socket_state;
 pub mod sys_exit;

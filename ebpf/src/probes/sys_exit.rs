@@ -22,6 +22,7 @@ use crate::{
     emit::{self, Life},
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
     ledger, names, parts, payload,
+    queue::note_accepted,
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
 };
 
@@ -105,6 +106,10 @@ fn candidate(
     let kind = classify::table_entry(number) as u8;
     if kind == SyscallKind::Listen as u8 && result == 0 {
         told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
+        return;
+    }
+    if kind == SyscallKind::Accept as u8 {
+        note_accepted(registers.arg0(), result);
         return;
     }
     if !is_read(kind) || result < 8 || DISCOVER.load() == 0 || peeks(number, registers) {
@@ -204,7 +209,7 @@ fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters
     }
     if kind == SyscallKind::Splice as u8 {
         spliced(task, slot, registers, result);
-    } else if kind >= SyscallKind::Close as u8 {
+    } else if kind >= SyscallKind::Accept as u8 {
         others(task, slot, kind, registers, result);
     }
 }
@@ -227,6 +232,8 @@ fn others(
             connection::on_shutdown(slot, task, registers.arg0(), now);
         }
         write_end(slot);
+    } else if kind == SyscallKind::Accept as u8 {
+        note_accepted(registers.arg0(), result);
     } else if kind == SyscallKind::Listen as u8 && result == 0 {
         told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
     } else if kind == SyscallKind::IoUring as u8 && slot.flags & USED_IO_URING == 0 && result >= 0 {

@@ -21,6 +21,8 @@ pub(crate) struct Outcome<'a> {
     pub(crate) reason: EndReason,
     pub(crate) end_ns: u64,
     pub(crate) status: u16,
+    /// Last read from the client; 0: not known.
+    pub(crate) last_read_ns: u64,
     /// 0: nothing was written.
     pub(crate) first_write_ns: u64,
     pub(crate) last_write_ns: u64,
@@ -46,6 +48,7 @@ impl<'a> Outcome<'a> {
             reason: progress.end_reason(complete, noticed),
             end_ns: last.last_write_ns,
             status: progress.status(),
+            last_read_ns: progress.last_read_ns,
             first_write_ns: progress.first_write_ns,
             last_write_ns: last.last_write_ns,
             bytes_in: progress.bytes_in,
@@ -68,6 +71,7 @@ impl<'a> Outcome<'a> {
             reason: progress.end_reason(Completeness::Unknown, noticed),
             end_ns,
             status: 0,
+            last_read_ns: progress.last_read_ns,
             first_write_ns: 0,
             last_write_ns: 0,
             bytes_in: progress.bytes_in,
@@ -84,6 +88,7 @@ impl<'a> Outcome<'a> {
             reason,
             end_ns,
             status: 0,
+            last_read_ns: 0,
             first_write_ns: 0,
             last_write_ns: 0,
             bytes_in: 0,
@@ -123,6 +128,21 @@ fn bytes_in(request: &OpenRequest, outcome: &Outcome<'_>) -> u64 {
     }
 }
 
+/// Time from the end of the head to the read of the body's last byte, ns. `None`: where the body lies is not known.
+fn body_read_ns(request: &OpenRequest, outcome: &Outcome<'_>) -> Option<u64> {
+    let body = request.body.as_ref()?;
+    if body.is_empty() {
+        return Some(0);
+    }
+    let head_ns = request.begin_ns.saturating_add(request.head_read_ns);
+    let last_ns = match request.body_read_at_ns {
+        // The last reads of a long one are counted, and not told one by one.
+        0 => outcome.last_read_ns,
+        at_ns => at_ns,
+    };
+    Some(last_ns.saturating_sub(head_ns))
+}
+
 /// Builds the finished request.
 pub(crate) fn finish(
     request: OpenRequest,
@@ -155,7 +175,12 @@ pub(crate) fn finish(
         head_read_ns: request.head_read_ns,
         first_byte_ns: outcome.first_write_ns.saturating_sub(begin_ns),
         send_ns: outcome.last_write_ns.saturating_sub(outcome.first_write_ns),
-        socket_queue_ns: request.socket_queue_ns,
+        socket_queue_ns: request.queue.socket_queue_ns,
+        accept_queue_ns: request.queue.accept_queue_ns,
+        accept_to_read_ns: request.queue.accept_to_read_ns,
+        queue_unknown: request.queue.unknown,
+        body_read_ns: body_read_ns(&request, outcome),
+        proxy_queue_ns: request.proxy_queue_ns,
         loss: request.loss,
         traceparent: request.traceparent,
         x_request_id: request.x_request_id,

@@ -6,4 +6,5 @@ pub(crate) mod ledger;
 pub(crate) mod live;
 pub(crate) mod operations;
 pub(crate) mod progress;
+pub(crate) mod queue;
 pub(crate) mod waits;

@@ -25,6 +25,7 @@ pub(crate) struct Progress<'a> {
     /// State at the last write; `None`: nothing was written.
     pub(crate) last: Option<&'a ConnectionState>,
     pub(crate) first_write_ns: u64,
+    pub(crate) last_read_ns: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) flags: u32,
@@ -89,6 +90,7 @@ impl<'a> Progress<'a> {
         let mut progress = Self {
             last: written.then_some(state),
             first_write_ns: state.first_write_ns,
+            last_read_ns: state.last_read_ns,
             bytes_in: state.bytes_in,
             bytes_out: state.bytes_out,
             flags: state.flags,

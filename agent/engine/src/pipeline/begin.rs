@@ -7,10 +7,10 @@ use whyslow_abi::{record::RecordHeader, totals::Totals};
 
 use super::Engine;
 use crate::{
-    attribution::waits,
+    attribution::{queue::Queue, waits},
     decode::Begin,
     losses::reason,
-    output::Output,
+    output::{Output, Query},
     protocol::{self, Recognised},
     timeline::{
         ThreadKey,
@@ -23,7 +23,7 @@ use crate::{
 struct Start {
     ns: u64,
     totals: Option<Totals>,
-    socket_queue_ns: u64,
+    queue: Queue,
 }
 
 impl Engine {
@@ -131,6 +131,7 @@ impl Engine {
         let Some((carried, start)) = self.carry(begin, key) else {
             return;
         };
+        self.count_accepted(begin, &start.queue, out);
         let request_id = self.next_id();
         let mut request = Box::new(OpenRequest::new(
             request_id,
@@ -146,7 +147,7 @@ impl Engine {
             }
             request.client.clone_from(&connection.client);
         }
-        request.socket_queue_ns = start.socket_queue_ns;
+        request.queue = start.queue;
         request.ring_full_epoch = self.ring_full_epoch;
         if self
             .processes
@@ -181,6 +182,18 @@ impl Engine {
         self.register(id, key, now_ns);
     }
 
+    /// Tells the listener's figures of a connection whose first request this is.
+    fn count_accepted(&mut self, begin: &Begin, queue: &Queue, out: &mut Vec<Output>) {
+        let raw = &begin.raw;
+        let (pid, port, now_ns) = (raw.header.tgid, raw.local_port, raw.header.time_ns);
+        if raw.request != 1 || port == 0 || begin.pipelined {
+            return;
+        }
+        if self.listeners.accepted(pid, port, queue, now_ns) {
+            out.push(Output::Query(Query::Listeners { pid }));
+        }
+    }
+
     /// Feeds a request what was read before it began; returns how many bytes that is. One byte
     /// more than captured stands for all that was not.
     fn feed_surplus(&mut self, id: u64, surplus: &Surplus, out: &mut Vec<Output>) -> u64 {
@@ -212,6 +225,7 @@ impl Engine {
         connection.finished = number.saturating_sub(1);
         let mut request = OpenRequest::new(request_id, number, key, header.tgid, header.time_ns);
         request.ring_full_epoch = self.ring_full_epoch;
+        request.queue = Queue::read_before();
         self.connections.put(id, Box::new(request));
         self.feed_surplus(id, &surplus, out);
         self.register(id, key, header.time_ns);
@@ -230,7 +244,7 @@ impl Engine {
             let start = Start {
                 ns: raw.header.time_ns,
                 totals: Some(raw.totals),
-                socket_queue_ns: 0,
+                queue: Queue::of(raw),
             };
             return Some((None, start));
         }
@@ -238,7 +252,10 @@ impl Engine {
         let start = Start {
             ns,
             totals: last.filter(|l| l.writer == key).map(|l| l.totals),
-            socket_queue_ns: ns.saturating_sub(surplus.read_ns),
+            queue: Queue {
+                socket_queue_ns: ns.saturating_sub(surplus.read_ns),
+                ..Queue::read_before()
+            },
         };
         Some((Some(surplus), start))
     }

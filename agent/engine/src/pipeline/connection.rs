@@ -83,6 +83,8 @@ impl Engine {
         let Some(request) = connection.open.as_deref_mut() else {
             return;
         };
+        let read_to = request.offset_base.saturating_add(state.bytes_in);
+        request.note_read(read_to, state.last_read_ns);
         let progress = Progress::new(request, state);
         let complete = progress.completeness(request.method(), request.protocol);
         let quiet = self.now_ns >= state.last_write_ns.saturating_add(QUIET_NS);

@@ -10,7 +10,7 @@ use crate::{
     decode::Piece,
     losses::reason,
     output::{EndReason, EventKind, Output, RequestStarted},
-    protocol::{self, Recognised, RequestHead, body::BodyTracker},
+    protocol::{self, Recognised, RequestHead, body::BodyTracker, queue_start},
     redact,
     timeline::request::{Head, OpenRequest},
 };
@@ -19,6 +19,9 @@ use crate::{
 const TARGET_LIMIT: usize = 2_048;
 /// Bytes of another header's value kept.
 const VALUE_LIMIT: usize = 256;
+
+/// Longest time that a proxy is believed to have held a request.
+const PROXY_QUEUE_LIMIT_NS: u64 = 3_600_000_000_000;
 
 /// What bytes made of an open head.
 enum Fed {
@@ -126,6 +129,7 @@ impl Engine {
             return;
         };
         let read = read.max(bytes.len() as u64);
+        request.note_read(offset.saturating_add(read), now_ns);
         let mut at = offset;
         let mut body_bytes = bytes;
         if let Head::Open { buffer, .. } = &mut request.head {
@@ -172,6 +176,9 @@ impl Engine {
         if let Some(body) = &mut request.body {
             body.feed(at, bytes);
             body.skipped_to(read_to);
+            if body.complete(read_to) == Some(true) && request.body_read_at_ns == 0 {
+                request.body_read_at_ns = now_ns;
+            }
             if let Some(end) = body.end() {
                 let read = read_to.saturating_sub(at);
                 connection.surplus.collect(end, at, bytes, read, now_ns);
@@ -206,6 +213,13 @@ impl Engine {
         }
         let (route, name) = self.routes.begin(&method, &raw_target);
         request.route = Some(route);
+        let (start_ns, start_unix_ns) = (self.settings.start_ns, self.settings.start_unix_ns);
+        let begin_unix_ns = start_unix_ns.saturating_add(request.begin_ns.saturating_sub(start_ns));
+        let proxy = parsed.queue_start.and_then(|(name, value)| {
+            let began_ns = begin_unix_ns.checked_sub(queue_start::parse(value)?)?;
+            (began_ns <= PROXY_QUEUE_LIMIT_NS).then_some((name, began_ns))
+        });
+        request.proxy_queue_ns = proxy.map(|(_, ns)| ns);
         let started = started(
             request,
             &parsed,
@@ -213,6 +227,7 @@ impl Engine {
             name,
             raw_target,
             self.settings.show_query,
+            proxy.map_or("", |(name, _)| name),
         );
         request.traceparent = text(parsed.traceparent, VALUE_LIMIT);
         request.x_request_id = text(parsed.x_request_id, VALUE_LIMIT);
@@ -327,6 +342,7 @@ fn started(
     route: &str,
     target: String,
     show_query: bool,
+    proxy_queue_header: &'static str,
 ) -> RequestStarted {
     RequestStarted {
         id: request.id,
@@ -343,5 +359,8 @@ fn started(
         start_ns: request.begin_ns,
         host: text(head.host, VALUE_LIMIT),
         client: request.client.clone(),
+        accept_queue_ns: request.queue.accept_queue_ns,
+        proxy_queue_ns: request.proxy_queue_ns,
+        proxy_queue_header,
     }
 }

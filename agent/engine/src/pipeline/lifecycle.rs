@@ -219,6 +219,7 @@ impl Engine {
     fn process_ended(&mut self, lifecycle: &Lifecycle, out: &mut Vec<Output>) {
         let header = &lifecycle.raw.header;
         let pid = header.tgid;
+        self.listeners.ended(pid);
         let Some(process) = self.processes.get_mut(pid) else {
             return;
         };

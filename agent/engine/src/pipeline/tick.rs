@@ -35,6 +35,8 @@ impl Engine {
         self.bury(now_ns, out);
         self.routes.tick(now_ns);
         self.shapes.tick(now_ns);
+        let asked = self.listeners.tick(now_ns).into_iter();
+        out.extend(asked.map(|pid| Output::Query(Query::Listeners { pid })));
         self.losses.tell(now_ns, out);
     }
 
@@ -135,6 +137,7 @@ impl Engine {
             reason: ending.reason,
             end_ns: ending.time_ns,
             status: progress.status(),
+            last_read_ns: progress.last_read_ns,
             first_write_ns: progress.first_write_ns,
             last_write_ns: progress.last.map_or(0, |last| last.last_write_ns),
             bytes_in: progress.bytes_in,

@@ -1,6 +1,6 @@
 //! Answers to "what is now": requests in flight, workers, routes, shapes.
 
-use super::{Engine, RoutesView, ShapesView};
+use super::{Engine, ListenersView, RoutesView, ShapesView};
 use crate::{
     attribution::{
         live::{self, Now},
@@ -60,6 +60,7 @@ impl Engine {
         };
         let now = match (binding, sample) {
             (Binding::Thread, Some(sample)) => now(request, sample, &open_operations),
+            (Binding::Shared, Some(sample)) => sent_slowly(request, &live::now(sample)),
             _ => Now::default(),
         };
         let ledger = match (sample, &request.begin_totals) {
@@ -225,6 +226,19 @@ impl Engine {
         self.routes.view(now_ns, window_s)
     }
 
+    /// Listening sockets, with figures over the last `window_s` seconds (0: 60, at most 600).
+    #[must_use]
+    pub fn listeners(&self, now_ns: u64, window_s: u32) -> ListenersView {
+        self.listeners
+            .view(now_ns, window_s, |pid| self.comm(pid, pid))
+    }
+
+    /// Processes whose listening sockets the outside should look up (as `Input::Listeners`) before `listeners`.
+    #[must_use]
+    pub fn listening_processes(&self) -> Vec<u32> {
+        self.listeners.to_ask()
+    }
+
     /// Figures by shape over the last `window_s` seconds (0: 60, at most 600).
     #[must_use]
     pub fn shapes(&self, now_ns: u64, window_s: u32) -> ShapesView {
@@ -236,12 +250,17 @@ impl Engine {
 const SHAPES: usize = 8;
 
 /// What the thread does for a request. One that waits for clients does so for others, when it has read all of this
-/// one: an event loop, which waits for a server if one is asked.
+/// one: an event loop, which waits for a server if one is asked. One that waits for more of this request does so since its
+/// last byte.
 fn now(request: &OpenRequest, sample: &Sample, asked: &[OpenOperation]) -> Now {
     let now = live::now(sample);
-    let read = matches!(request.head, Head::Done)
-        && request.body.as_ref().is_some_and(BodyTracker::is_empty);
+    let whole = |body: &BodyTracker| body.complete(request.read_bytes) == Some(true);
+    let read = matches!(request.head, Head::Done) && request.body.as_ref().is_some_and(whole);
     match now.account {
+        Some(Account::NetClientRead) if phase(request) == "reading" => Now {
+            since_ns: request.last_read_ns,
+            ..now
+        },
         Some(Account::NetClientRead) if read => Now {
             account: (!asked.is_empty()).then_some(Account::NetUpstream),
             since_ns: now.since_ns,
@@ -251,15 +270,25 @@ fn now(request: &OpenRequest, sample: &Sample, asked: &[OpenOperation]) -> Now {
     }
 }
 
+/// What is known of one request among several of a thread, which waits for clients: one of which more is to come waits
+/// for its own, since its last byte.
+fn sent_slowly(request: &OpenRequest, thread: &Now) -> Now {
+    if thread.account == Some(Account::NetClientRead) && phase(request) == "reading" {
+        Now {
+            account: thread.account,
+            since_ns: request.last_read_ns,
+            ..Now::default()
+        }
+    } else {
+        Now::default()
+    }
+}
+
 /// How far a request is, for people.
 fn phase(request: &OpenRequest) -> &'static str {
-    let read = request.offset_base;
     match &request.head {
-        Head::Open { .. } => "reading",
         Head::Done if request.seen.is_some() || request.prior.is_some() => "responding",
-        Head::Done => match request.body.as_ref().map(|b| (b.end(), b.head_len())) {
-            Some((None, head)) if head > read => "reading",
-            _ => "working",
-        },
+        _ if request.is_being_read() => "reading",
+        _ => "working",
     }
 }

@@ -95,11 +95,6 @@ impl BodyTracker {
     pub(crate) fn is_empty(&self) -> bool {
         self.end() == Some(self.head_len)
     }
-
-    /// Length of the head.
-    pub(crate) fn head_len(&self) -> u64 {
-        self.head_len
-    }
 }
 
 /// Finds the end of a chunked body (RFC 9112, section 7.1).
@@ -249,7 +244,6 @@ mod tests {
         assert_eq!((none.end(), none.complete(10)), (Some(10), Some(true)));
         let unknown = BodyTracker::new(10, BodyFraming::Unknown);
         assert_eq!((unknown.end(), unknown.complete(99)), (None, None));
-        assert_eq!(unknown.head_len(), 10);
     }
 
     #[test]

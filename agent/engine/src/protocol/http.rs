@@ -55,6 +55,7 @@ impl Protocol for Http1 {
             host: b"",
             traceparent: b"",
             x_request_id: b"",
+            queue_start: None,
             body: BodyFraming::None,
         };
         let mut framing = Framing::default();
@@ -69,6 +70,14 @@ impl Protocol for Http1 {
                 }
                 11 if name.eq_ignore_ascii_case(b"traceparent") => request.traceparent = value,
                 12 if name.eq_ignore_ascii_case(b"x-request-id") => request.x_request_id = value,
+                13 if name.eq_ignore_ascii_case(b"x-queue-start")
+                    && request.queue_start.is_none() =>
+                {
+                    request.queue_start = Some(("X-Queue-Start", value));
+                }
+                15 if name.eq_ignore_ascii_case(b"x-request-start") => {
+                    request.queue_start = Some(("X-Request-Start", value));
+                }
                 14 | 17 => framing.header(name, value),
                 _ => {}
             }

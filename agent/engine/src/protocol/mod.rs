@@ -15,6 +15,7 @@ pub(crate) mod http_client;
 pub(crate) mod memcached;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
+pub(crate) mod queue_start;
 pub(crate) mod redis;
 pub(crate) mod sql;
 pub(crate) mod sqlite;
@@ -61,6 +62,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) host: &'a [u8],
     pub(crate) traceparent: &'a [u8],
     pub(crate) x_request_id: &'a [u8],
+    /// When a proxy took the request: name of the header, its value.
+    pub(crate) queue_start: Option<(&'static str, &'a [u8])>,
     pub(crate) body: BodyFraming,
 }
 

@@ -18,6 +18,8 @@ const KEPT_REQUEST: &[&[u8]] = &[
     b"expect",
     b"traceparent",
     b"x-request-id",
+    b"x-request-start",
+    b"x-queue-start",
 ];
 /// Response headers whose values stay.
 const KEPT_RESPONSE: &[&[u8]] = &[b"content-length", b"transfer-encoding", b"connection"];

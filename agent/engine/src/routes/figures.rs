@@ -3,7 +3,7 @@
 use whyslow_abi::account::Account;
 
 use super::histogram::Histogram;
-use crate::output::LedgerEntry;
+use crate::output::{LedgerEntry, RequestFinished};
 
 /// One finished request, as far as routes care.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,43 @@ pub(crate) struct Sample<'a> {
     pub(crate) operations: u64,
     /// They are a lower bound.
     pub(crate) sampled: bool,
+    pub(crate) client: ClientTimes,
+    /// Time in the accept queue, where it is known exactly.
+    pub(crate) accept_queue_ns: Option<u64>,
+}
+
+/// Times with the client; of several requests, sums. ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientTimes {
+    pub(crate) head_read_ns: u64,
+    pub(crate) body_read_ns: u64,
+    pub(crate) send_ns: u64,
+    /// Waited for it.
+    pub(crate) wait_ns: u64,
+}
+
+impl ClientTimes {
+    /// Of a finished request.
+    pub(crate) fn of(finished: &RequestFinished) -> Self {
+        let waits = [Account::NetClientRead, Account::NetClientWrite];
+        let entries = finished.ledger.iter();
+        Self {
+            head_read_ns: finished.head_read_ns,
+            body_read_ns: finished.body_read_ns.unwrap_or_default(),
+            send_ns: finished.send_ns,
+            wait_ns: entries
+                .filter(|entry| waits.contains(&entry.account))
+                .map(|entry| entry.ns)
+                .sum(),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.head_read_ns = self.head_read_ns.saturating_add(other.head_read_ns);
+        self.body_read_ns = self.body_read_ns.saturating_add(other.body_read_ns);
+        self.send_ns = self.send_ns.saturating_add(other.send_ns);
+        self.wait_ns = self.wait_ns.saturating_add(other.wait_ns);
+    }
 }
 
 /// Figures of one slot, or of several added up.
@@ -26,6 +63,11 @@ pub(crate) struct Figures {
     pub(crate) operations: u64,
     /// `operations` is a lower bound.
     pub(crate) sampled: bool,
+    pub(crate) client: ClientTimes,
+    /// Times in the accept queue.
+    pub(crate) queued: Histogram,
+    /// The longest of them.
+    pub(crate) queued_max_ns: u64,
     /// Account, ns, count.
     ledger: Vec<(u8, u64, u64)>,
 }
@@ -39,6 +81,11 @@ impl Figures {
         self.histogram.add(sample.wall_ns);
         self.operations = self.operations.saturating_add(sample.operations);
         self.sampled |= sample.sampled;
+        self.client.add(&sample.client);
+        if let Some(ns) = sample.accept_queue_ns {
+            self.queued.add(ns);
+            self.queued_max_ns = self.queued_max_ns.max(ns);
+        }
         for entry in sample.ledger {
             self.account(entry.account as u8, entry.ns, entry.count);
         }
@@ -80,6 +127,9 @@ impl super::window::Figures for Figures {
         self.histogram.merge(&other.histogram);
         self.operations = self.operations.saturating_add(other.operations);
         self.sampled |= other.sampled;
+        self.client.add(&other.client);
+        self.queued.merge(&other.queued);
+        self.queued_max_ns = self.queued_max_ns.max(other.queued_max_ns);
         for (account, ns, count) in &other.ledger {
             self.account(*account, *ns, *count);
         }
@@ -105,6 +155,12 @@ mod tests {
                 ledger: &ledger,
                 operations: 4,
                 sampled: wall_ns == 5_000_000,
+                client: ClientTimes {
+                    send_ns: 2,
+                    wait_ns: 1,
+                    ..ClientTimes::default()
+                },
+                accept_queue_ns: (wall_ns == 5_000_000).then_some(9_000),
             });
         }
         let mut sum = Figures::default();
@@ -113,6 +169,8 @@ mod tests {
         assert!(sum.sampled, "one of them is");
         assert_eq!((sum.requests, sum.operations), (4, 16));
         assert_eq!((sum.total_ns, sum.max_ns), (24_000_000, 7_000_000));
+        assert_eq!((sum.client.send_ns, sum.client.wait_ns), (8, 4));
+        assert_eq!((sum.queued.total(), sum.queued_max_ns), (2, 9_000));
         assert_eq!((sum.ledger()[0].ns, sum.ledger()[0].count), (12, 4));
     }
 }

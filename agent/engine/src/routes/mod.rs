@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use figures::{Figures, Sample};
+use figures::{ClientTimes, Figures, Sample};
 use template::Rule;
 use window::{Span, Window};
 
@@ -153,6 +153,10 @@ impl Routes {
             ledger: &finished.ledger,
             operations: finished.operations.iter().map(|o| o.count).sum(),
             sampled: finished.operations.iter().any(|o| o.sampled),
+            client: ClientTimes::of(finished),
+            accept_queue_ns: finished
+                .accept_queue_ns
+                .filter(|_| finished.queue_unknown.is_empty()),
         });
     }
 
@@ -244,6 +248,13 @@ fn route(entry: &Entry, figures: &Figures, covered_s: f64, all_ns: u64) -> Route
         },
         operations_sampled: figures.sampled,
         in_flight: entry.in_flight,
+        head_read_ns: figures.client.head_read_ns,
+        body_read_ns: figures.client.body_read_ns,
+        send_ns: figures.client.send_ns,
+        client_wait_ns: figures.client.wait_ns,
+        accept_queue_known: figures.queued.total(),
+        accept_queue_p95_ns: figures.queued.quantile(0.95).min(figures.queued_max_ns),
+        accept_queue_max_ns: figures.queued_max_ns,
     }
 }
 

@@ -6,7 +6,7 @@ use whyslow_abi::{connection::ConnectionState, totals::Totals};
 
 use super::ThreadKey;
 use crate::{
-    attribution::operations::Operations,
+    attribution::{operations::Operations, queue::Queue},
     output::{EndReason, RequestId, RequestStarted},
     protocol::{Protocol, SERVER_PROTOCOLS, body::BodyTracker},
 };
@@ -85,7 +85,16 @@ pub(crate) struct OpenRequest {
     pub(crate) traceparent: String,
     pub(crate) x_request_id: String,
     pub(crate) head_read_ns: u64,
-    pub(crate) socket_queue_ns: u64,
+    /// What went before its first read.
+    pub(crate) queue: Queue,
+    /// The proxy's own time of the request, before the begin; `None`: none was sent, or it makes no sense.
+    pub(crate) proxy_queue_ns: Option<u64>,
+    /// Bytes of it that are known to have been read.
+    pub(crate) read_bytes: u64,
+    /// Its last read that is known of.
+    pub(crate) last_read_ns: u64,
+    /// When the last byte of the body was read; 0: not seen.
+    pub(crate) body_read_at_ns: u64,
     /// Body, once the head was read in whole.
     pub(crate) body: Option<BodyTracker>,
     /// Bytes of it that came before the kernel side's present count.
@@ -145,7 +154,11 @@ impl OpenRequest {
             traceparent: String::new(),
             x_request_id: String::new(),
             head_read_ns: 0,
-            socket_queue_ns: 0,
+            queue: Queue::default(),
+            proxy_queue_ns: None,
+            read_bytes: 0,
+            last_read_ns: begin_ns,
+            body_read_at_ns: 0,
             body: None,
             offset_base: 0,
             carried: 0,
@@ -169,6 +182,23 @@ impl OpenRequest {
     pub(crate) fn mark(&mut self, reason: &'static str) {
         if !self.loss.contains(&reason) {
             self.loss.push(reason);
+        }
+    }
+
+    /// Bytes up to offset `to` were read by then.
+    pub(crate) fn note_read(&mut self, to: u64, now_ns: u64) {
+        if to > self.read_bytes {
+            self.read_bytes = to;
+            self.last_read_ns = self.last_read_ns.max(now_ns);
+        }
+    }
+
+    /// More of it is to come from the client: of its head, or of its body. `false` also where that is not known.
+    pub(crate) fn is_being_read(&self) -> bool {
+        match (&self.head, &self.body) {
+            (Head::Open { .. }, _) => true,
+            (Head::Done, Some(body)) => body.complete(self.read_bytes) == Some(false),
+            (Head::Done, None) => false,
         }
     }
 

@@ -72,6 +72,12 @@ pub(crate) fn check_finished(name: &str, index: usize, want: &Finished, got: &Re
     same!(first_byte_ms, in_ms(got.first_byte_ns));
     same!(send_ms, in_ms(got.send_ns));
     same!(socket_queue_ms, in_ms(got.socket_queue_ns));
+    let known = |ns: Option<u64>| ns.map_or(-1.0, in_ms);
+    same!(accept_queue_ms, known(got.accept_queue_ns));
+    same!(accept_to_read_ms, known(got.accept_to_read_ns));
+    same!(body_read_ms, known(got.body_read_ns));
+    same!(proxy_queue_ms, known(got.proxy_queue_ns));
+    same!(queue_unknown, got.queue_unknown);
     same!(traceparent, got.traceparent);
     same!(x_request_id, got.x_request_id);
     same!(loss, got.loss);

@@ -50,6 +50,14 @@ pub(crate) struct Step {
     /// Repeats `data`.
     #[serde(default = "one")]
     pub(crate) times: usize,
+    /// Of "read", milliseconds: its connection was established, and taken. 0: not seen.
+    #[serde(default)]
+    pub(crate) connected: f64,
+    #[serde(default)]
+    pub(crate) accepted: f64,
+    /// Of "read", milliseconds: the first of its bytes came. 0: not known.
+    #[serde(default)]
+    pub(crate) arrived: f64,
     /// Bytes more than `data` that were read or written.
     #[serde(default)]
     pub(crate) more: usize,
@@ -108,6 +116,12 @@ pub(crate) struct Finished {
     pub(crate) first_byte_ms: Option<f64>,
     pub(crate) send_ms: Option<f64>,
     pub(crate) socket_queue_ms: Option<f64>,
+    /// This and the next four: -1 for what is not known.
+    pub(crate) accept_queue_ms: Option<f64>,
+    pub(crate) accept_to_read_ms: Option<f64>,
+    pub(crate) body_read_ms: Option<f64>,
+    pub(crate) proxy_queue_ms: Option<f64>,
+    pub(crate) queue_unknown: Option<String>,
     pub(crate) loss: Option<Vec<String>>,
     pub(crate) traceparent: Option<String>,
     pub(crate) x_request_id: Option<String>,

@@ -51,6 +51,7 @@ impl Run {
     pub(crate) fn new(scenario: &Scenario, redact: bool) -> Self {
         let mut settings = Settings {
             host_id: 7,
+            start_unix_ns: 1_700_000_000_000_000_000,
             show_query: scenario.show_query,
             route_rules: scenario.rules.clone(),
             ..Settings::default()
@@ -86,7 +87,12 @@ impl Run {
         }
         let kernel = &mut self.kernel;
         match step.action.as_str() {
-            "read" => kernel.read(tid, now, id, fd, bytes, total),
+            "read" => {
+                kernel.queue.established_ns = ms(step.connected);
+                kernel.queue.accepted_ns = ms(step.accepted);
+                kernel.queue.data_ns = ms(step.arrived);
+                kernel.read(tid, now, id, fd, bytes, total);
+            }
             "write" => kernel.write(tid, now, id, bytes, total),
             "ask" | "answer" => kernel.exchange(tid, now, &exchange(step, bytes)),
             "file_wait" => kernel.file_wait(tid, now - ms(20.0), ms(20.0), 4711, &step.data),

@@ -17,7 +17,9 @@ use whyslow_abi::{
         CLIENT_CLOSED, CLIENT_RESET, ConnectionPhase, ConnectionState, INTERIM_RESPONSE,
         RESPONSE_HEAD, SHUT_DOWN,
     },
-    plain_bytes, read_plain,
+    plain_bytes,
+    queue::QueueTimes,
+    read_plain,
     record::{
         BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_PIECES, DATA_SPENT,
         DATA_TAIL, DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord,
@@ -62,6 +64,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct Kernel {
     pub(crate) threads: BTreeMap<u32, SimThread>,
     pub(crate) connections: BTreeMap<u64, ConnectionState>,
+    /// What went before the next read.
+    pub(crate) queue: QueueTimes,
     /// Records sent since they were taken last.
     pub(crate) sent: Vec<Vec<u8>>,
 }
@@ -262,6 +266,7 @@ impl Kernel {
         record.peer_port_be = 40_000_u16.to_be();
         record.peer_address[..4].copy_from_slice(&[127, 0, 0, 1]);
         record.totals = self.threads[&tid].totals;
+        record.queue = self.queue;
         record
     }
 

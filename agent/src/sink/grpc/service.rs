@@ -120,6 +120,19 @@ impl v1::whyslow_server::Whyslow for Service {
         }))
     }
 
+    async fn listeners(
+        &self,
+        request: Request<v1::ListenersRequest>,
+    ) -> Result<Response<v1::ListenersResponse>, Status> {
+        let answer = self.handle.listeners(request.into_inner().window_s).await?;
+        let listeners = answer.value.listeners.iter();
+        Ok(Response::new(v1::ListenersResponse {
+            monotonic_ns: answer.now_ns,
+            window_s: answer.value.window_s,
+            listeners: listeners.map(wire::listener).collect(),
+        }))
+    }
+
     async fn workers(
         &self,
         request: Request<v1::WorkersRequest>,

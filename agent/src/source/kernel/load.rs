@@ -73,7 +73,7 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
         }
     })?;
     fill_free_slots(&mut ebpf, options.max_threads)?;
-    attach_all(&mut ebpf, &btf, &mut features)?;
+    attach_all(&mut ebpf, (&types, &btf), &mut features)?;
     let libraries = if options.probes_libraries() {
         load_libraries(&mut ebpf, &btf, &mut features)
     } else {
@@ -291,10 +291,21 @@ fn fill_free_slots(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
 }
 
 /// Features that are programs of the core.
-const OF_PROBES: [&str; 4] = ["core", "signals", "reclaim", "group_reclaim"];
+const OF_PROBES: [&str; 6] = [
+    "core",
+    "signals",
+    "reclaim",
+    "group_reclaim",
+    "accept_queue",
+    "first_data",
+];
 
 /// Loads and attaches the core's programs, the core feature first of all.
-fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow::Result<()> {
+fn attach_all(
+    ebpf: &mut Ebpf,
+    (types, btf): (&KernelTypes, &Btf),
+    features: &mut Vec<Feature>,
+) -> anyhow::Result<()> {
     // Everything is loaded before anything is attached: no half-measured moment.
     let mut failed: Vec<(&str, String)> = Vec::new();
     for probe in PROBES
@@ -302,7 +313,12 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
         .filter(|probe| probe.object == ObjectFile::Core && probe.hook.library().is_none())
     {
         if let Err(error) = load_program(ebpf, btf, probe.name, probe.hook) {
-            let reason = format!("program `{}`: {}", probe.name, first_line(&error));
+            let reason = match probe.hook {
+                Hook::Tracepoint(name) if types.tracepoint_arguments(name).is_none() => {
+                    format!("the kernel has no tracepoint `{name}`")
+                }
+                _ => format!("program `{}`: {}", probe.name, first_line(&error)),
+            };
             if probe.feature == "core" {
                 return Err(explain(error).context(format!(
                     "whyslow's program `{}` cannot be loaded",

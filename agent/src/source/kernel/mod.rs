@@ -8,6 +8,7 @@ mod btf;
 mod interpreters;
 mod libraries;
 mod limits;
+mod listeners;
 mod live;
 mod load;
 mod mapped;
@@ -373,6 +374,10 @@ impl Source for KernelSource {
             Query::Memory { pid } => Some(Input::Memory {
                 pid: *pid,
                 fact: process::memory_of(*pid),
+            }),
+            Query::Listeners { pid } => Some(Input::Listeners {
+                pid: *pid,
+                fact: listeners::of(*pid),
             }),
             Query::Path { pid, fd, inode } => {
                 let same = process::descriptor_inode(*pid, *fd) == Some(*inode);

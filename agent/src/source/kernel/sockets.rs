@@ -199,7 +199,7 @@ fn namespace(pid: u32) -> Option<u64> {
 }
 
 /// `0100007F:1538`: words of the address in memory order, port in hexadecimal.
-fn address(text: &str) -> Option<SocketAddr> {
+pub(super) fn address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| u32::from_str_radix(host.get(at..at + 8)?, 16).ok();

@@ -21,9 +21,9 @@ use tonic::{
     transport::{Endpoint, Server, server::TcpIncoming},
 };
 use whyslow_proto::v1::{
-    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest,
-    RoutesResponse, ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest,
-    WorkersResponse,
+    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, ListenersRequest,
+    ListenersResponse, RoutesRequest, RoutesResponse, ShapesRequest, ShapesResponse,
+    SubscribeRequest, WorkersRequest, WorkersResponse,
     event::Event as Kind,
     whyslow_server::{Whyslow, WhyslowServer},
 };
@@ -121,6 +121,17 @@ impl Whyslow for Fake {
             window_s,
             ..snapshot().shapes
         }))
+    }
+
+    async fn listeners(
+        &self,
+        request: Request<ListenersRequest>,
+    ) -> Result<Response<ListenersResponse>, Status> {
+        self.check(&request)?;
+        if self.old {
+            return Err(Status::unimplemented("what listeners?"));
+        }
+        Ok(Response::new(ListenersResponse::default()))
     }
 
     async fn workers(

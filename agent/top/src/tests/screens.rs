@@ -7,7 +7,7 @@ use std::{fs, path::Path, time::Duration};
 
 use super::fixture::{
     at_keys, empty, file, model, model_of, operation, peer, press, process, request, route, screen,
-    shape, snapshot, terminal, with_losses, without_operations, worker,
+    shape, snapshot, terminal, with_listeners, with_losses, without_operations, worker,
 };
 use whyslow_proto::v1::ShapeRoute;
 
@@ -64,6 +64,36 @@ fn each_list_alone() {
         compare_screen(&format!("{name}_120x40.txt"), &mut model, (120, 40));
         compare_screen(&format!("{name}_40x12.txt"), &mut model, (40, 12));
     }
+}
+
+#[test]
+fn listeners() {
+    let mut model = model_of(with_listeners());
+    press(&mut model, "7");
+    compare_screen("listeners_80x24.txt", &mut model, USUAL);
+    compare_screen("listeners_120x40.txt", &mut model, (120, 40));
+    compare_screen("listeners_40x12.txt", &mut model, (40, 12));
+    press(&mut model, "j\n");
+    compare_screen("detail_listener_80x24.txt", &mut model, USUAL);
+}
+
+/// A route whose clients are slow, and wait to be accepted.
+#[test]
+fn a_route_of_slow_clients() {
+    let mut slow = snapshot();
+    let route = &mut slow.routes.routes[0];
+    route.head_read_ns = route.total_ns / 10;
+    route.body_read_ns = route.total_ns / 5;
+    route.send_ns = route.total_ns / 3;
+    route.client_wait_ns = route.total_ns / 2;
+    route.accept_queue_known = 321;
+    route.accept_queue_p95_ns = 41_000_000;
+    route.accept_queue_max_ns = 120_000_000;
+    let mut model = model_of(slow);
+    press(&mut model, "2");
+    compare_screen("routes_slow_clients_140x24.txt", &mut model, (140, 24));
+    press(&mut model, "j\n");
+    compare_screen("detail_route_slow_clients_80x24.txt", &mut model, USUAL);
 }
 
 #[test]

@@ -14,12 +14,16 @@ use super::{
 };
 use crate::{
     client::Snapshot,
+    listeners,
     model::Model,
     number::{bytes, count, duration, rate, share},
     palette::{Family, Theme},
     rows::{Key, request_line, since, target_text},
     text::{Cut, clean, fit, width},
 };
+
+/// Shortest time with clients that is shown.
+pub(super) const NOTABLE_NS: u64 = 1_000_000;
 
 /// Title and lines.
 pub(super) fn lines(
@@ -36,6 +40,7 @@ pub(super) fn lines(
         Key::Route(..) => ("Route", "no longer listed: as last seen"),
         Key::Worker(..) => ("Worker", "gone: as last seen"),
         Key::Shape(..) => ("Shape", "not asked for within the window: as last seen"),
+        Key::Listener(..) => ("Listener", "no longer listed: as last seen"),
     };
     if gone {
         lines.push(Line::from(Span::styled(format!(" {what}"), theme.alarm())));
@@ -59,6 +64,10 @@ pub(super) fn lines(
         page.lines.extend(finished());
     } else if let Some(worker) = key.worker(last) {
         page.worker(worker, last);
+    } else if let Some(listener) = key.listener(last) {
+        for (name, value) in listeners::details(listener, last.listeners.window_s) {
+            page.add(name, &value);
+        }
     }
     (title, page.lines)
 }
@@ -110,6 +119,18 @@ impl Page {
             clean(&started.comm)
         );
         self.add("worker", &worker);
+        let before = match (started.accept_queue_ns, started.proxy_queue_ns) {
+            (None, None) => String::new(),
+            (Some(ns), None) => format!("{} in the accept queue", duration(ns)),
+            (ns, Some(proxy_ns)) => {
+                let queue = ns.map_or_else(String::new, |ns| {
+                    format!("{} in the accept queue; ", duration(ns))
+                });
+                let (proxy, header) = (duration(proxy_ns), clean(&started.proxy_queue_header));
+                format!("{queue}{proxy} by {header}")
+            }
+        };
+        self.add("queued", &before);
         self.add("binding", &clean(&request.binding));
         self.add("client", &clean(&started.client));
         self.add("host", &clean(&started.host));
@@ -158,6 +179,9 @@ impl Page {
         let share = share(route.worker_share);
         let total = format!("{}, {share} of all routes", duration(route.total_ns));
         self.add("worker time", &total);
+        let requests = route.rate_per_s * window_s;
+        self.add("queued", &queued(route));
+        self.add("client", &clients(route, requests));
         let operations = if snapshot.reads_operations() {
             let least = if route.operations_sampled {
                 "at least "
@@ -170,7 +194,6 @@ impl Page {
             off(self.columns).to_owned()
         };
         self.add("asked for", &operations);
-        let requests = route.rate_per_s * window_s;
         self.ledger(&route.ledger, route.total_ns, Some(requests));
         let shapes = links::asks_for(route, requests, snapshot, self.theme, self.columns);
         self.lines.extend(shapes);
@@ -285,6 +308,39 @@ fn memory(worker: &Worker) -> String {
         text += &format!(", {} its part, {} shared", bytes(own), bytes(shared));
     }
     text
+}
+
+/// Time in the accept queue; empty: no request with a connection of its own was seen.
+fn queued(route: &Route) -> String {
+    if route.accept_queue_known == 0 {
+        return String::new();
+    }
+    format!(
+        "p95 {}   max {}   before the accept, of {} connections",
+        duration(route.accept_queue_p95_ns),
+        duration(route.accept_queue_max_ns),
+        count(route.accept_queue_known)
+    )
+}
+
+/// Time with clients, per request; empty: none to speak of.
+fn clients(route: &Route, requests: f64) -> String {
+    let mean = |ns: u64| (ns as f64 / requests).round() as u64;
+    let times = [
+        ("head", mean(route.head_read_ns)),
+        ("body", mean(route.body_read_ns)),
+        ("send", mean(route.send_ns)),
+        ("waited for it", mean(route.client_wait_ns)),
+    ];
+    let words: Vec<String> = times
+        .into_iter()
+        .filter(|(_, ns)| *ns >= NOTABLE_NS)
+        .map(|(name, ns)| format!("{name} {}", duration(ns)))
+        .collect();
+    match words.len() {
+        0 => String::new(),
+        _ => format!("{} per request", words.join("   ")),
+    }
 }
 
 /// A time stamp as in proto3 JSON.

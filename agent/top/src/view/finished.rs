@@ -5,6 +5,7 @@ use whyslow_proto::v1::{LedgerEntry, Operation, RequestFinished};
 
 use super::{
     Line,
+    detail::NOTABLE_NS,
     operations::{WIDE, named},
     overlay::heading,
     paint::account_name,
@@ -51,6 +52,7 @@ pub(super) fn lines(
     for request in &finished.slowest {
         page.request(finished, request);
         page.accounts(request);
+        page.phases(request);
         page.blame(request);
         page.operations(request, &finished.key);
     }
@@ -177,6 +179,32 @@ impl Page {
         }
         let text = format!("{}{}", " ".repeat(INDENT), words.join(", "));
         self.add(&text, self.theme.grey());
+    }
+
+    /// How long it waited before it was read, and its times with the client, where they are long.
+    fn phases(&mut self, request: &RequestFinished) {
+        let queued = request.accept_queue_ns.unwrap_or_default();
+        let unread = match queued {
+            0..NOTABLE_NS => request.socket_queue_ns,
+            _ => 0,
+        };
+        let times = [
+            ("queued", queued),
+            ("unread", unread),
+            ("by its proxy", request.proxy_queue_ns.unwrap_or_default()),
+            ("head", request.head_read_ns),
+            ("body", request.body_read_ns.unwrap_or_default()),
+            ("sent in", request.send_ns),
+        ];
+        let words: Vec<String> = times
+            .into_iter()
+            .filter(|(_, ns)| *ns >= NOTABLE_NS)
+            .map(|(name, ns)| format!("{name} {}", duration(ns)))
+            .collect();
+        if !words.is_empty() {
+            let text = format!("{}{}", " ".repeat(INDENT), words.join(", "));
+            self.add(&text, self.theme.grey());
+        }
     }
 
     /// Who held what it waited for longest, where that is known.

@@ -7,6 +7,7 @@ use whyslow_proto::v1::Loss;
 
 use super::{Line, paint::put};
 use crate::{
+    listeners,
     model::{Link, Model},
     number::{count, rate},
     palette::Theme,
@@ -171,6 +172,9 @@ pub(crate) fn figures(model: &Model, theme: Theme) -> Line {
     match losses(&snapshot.info.losses) {
         Some(text) => line.push_span(Span::styled(format!("loss: {text}"), theme.alarm())),
         None => line.push_span(Span::styled("no loss", theme.text())),
+    }
+    if let Some(text) = listeners::warning(&snapshot.listeners.listeners) {
+        line.push_span(Span::styled(format!(" · {text}"), theme.alarm()));
     }
     let finished = format!(" · {} finished", count(status.requests_finished));
     line.push_span(Span::styled(finished, theme.text()));

@@ -110,6 +110,7 @@ fn nothing(model: &Model, list: List, columns: u16) -> String {
         List::Routes => "no request finished within the window".to_owned(),
         List::Workers => "no process that serves HTTP was seen yet".to_owned(),
         List::Shapes => "no finished request asked for anything within the window".to_owned(),
+        List::Listeners => "no listening socket of a process that serves is known".to_owned(),
     }
 }
 
@@ -128,6 +129,7 @@ const fn name(list: List) -> &'static str {
         List::Routes => "Routes",
         List::Workers => "Workers",
         List::Shapes => "Shapes",
+        List::Listeners => "Listeners",
     }
 }
 
@@ -144,8 +146,8 @@ fn title(
     let focused = theme.keys && model.ui.focus == list;
     let name_text = match (theme.keys, focused) {
         (false, _) => name(list).to_owned(),
-        (true, true) => format!("▸{} {}", list.index() + 1, name(list)),
-        (true, false) => format!(" {} {}", list.index() + 1, name(list)),
+        (true, true) => format!("▸{} {}", list.key(), name(list)),
+        (true, false) => format!(" {} {}", list.key(), name(list)),
     };
     let mut text = match rows.len() {
         n if n > room && room > 0 => format!(": {}-{} of {n}", first + 1, (first + room).min(n)),
@@ -183,7 +185,7 @@ pub(super) fn name_hidden(
     buffer: &mut Buffer,
 ) {
     let names: Vec<String> = hidden
-        .map(|list| format!("{} {}", list.index() + 1, name(list)))
+        .map(|list| format!("{} {}", list.key(), name(list)))
         .collect();
     let text = format!(" {}", names.join("  "));
     let columns = u16::try_from(width(&text)).unwrap_or(u16::MAX);
@@ -214,6 +216,7 @@ fn window(model: &Model, list: List, columns: u16) -> String {
             let shapes = &snapshot.shapes;
             (shapes.window_s, shapes.folded, shapes.folded_more)
         }
+        List::Listeners => (snapshot.listeners.window_s, 0, false),
         List::InFlight | List::Workers => return String::new(),
     };
     let mut text = format!(" · last {window_s:.0} s");

@@ -11,6 +11,7 @@ use crate::{
     Plain,
     account::Account,
     connection::ConnectionState,
+    queue::QueueTimes,
     thread::Turn,
     totals::Totals,
     wait::{WAIT_NAME, WAITS_KEPT, Wait},
@@ -105,6 +106,8 @@ pub struct BeginRecord {
     pub comm: [u8; 16],
     /// Ledger of the reader at this moment.
     pub totals: Totals,
+    /// What went before the read; of a pipelined one without a meaning.
+    pub queue: QueueTimes,
     /// Bytes that the read returned.
     pub read_len: u32,
     /// Bytes of `payload` in use.
@@ -392,8 +395,10 @@ pub struct SignalRecord {
 unsafe impl Plain for SignalRecord {}
 
 const _: () = assert!(size_of::<RecordHeader>() == 32);
-const _: () =
-    assert!(size_of::<BeginRecord>() == 32 + 64 + size_of::<Totals>() + 8 + BEGIN_PAYLOAD);
+const _: () = assert!(
+    size_of::<BeginRecord>()
+        == 32 + 64 + size_of::<Totals>() + size_of::<QueueTimes>() + 8 + BEGIN_PAYLOAD
+);
 const _: () = assert!(size_of::<PieceRecord>() == 32 + 24 + PIECE_PAYLOAD);
 const _: () = assert!(size_of::<DataHead>() == 32 + 32);
 const _: () = assert!(size_of::<ServerAddress>() == 24 + WAIT_NAME);

@@ -98,11 +98,13 @@ fn features(evidence: &Evidence) -> Result<String> {
     let features = doctor.as_array().context("doctor told no list")?;
     for feature in features {
         let (name, reason) = (text(&feature["name"]), text(&feature["reason"]));
-        let wanted = name != "direct_reads" || casts(features)?;
+        let wanted = is_at_least(features, since(name))?;
         ensure!(feature["available"] == wanted, "{name}: {reason}");
     }
     for probe in PROBES {
-        available(doctor, probe.feature)?;
+        if is_at_least(features, since(probe.feature))? {
+            available(doctor, probe.feature)?;
+        }
     }
     let names: Vec<&str> = features
         .iter()
@@ -111,15 +113,25 @@ fn features(evidence: &Evidence) -> Result<String> {
     Ok(names.join(" "))
 }
 
-/// Whether this kernel lets programs cast addresses: Linux 6.2 and later.
-fn casts(features: &[Value]) -> Result<bool> {
+/// The kernel release that a feature came with; of most, one before all that are tested.
+fn since(feature: &str) -> (u32, u32) {
+    match feature {
+        "direct_reads" => (6, 2),
+        // The tracepoint `sk_data_ready`.
+        "first_data" => (6, 3),
+        _ => (0, 0),
+    }
+}
+
+/// Whether this kernel is of that release or a later one.
+fn is_at_least(features: &[Value], release: (u32, u32)) -> Result<bool> {
     let kernel = features.iter().find(|feature| feature["name"] == "kernel");
-    let release = text(&kernel.context("doctor does not know kernel")?["reason"]);
-    let mut numbers = release.split('.').map(str::parse::<u32>);
+    let name = text(&kernel.context("doctor does not know kernel")?["reason"]);
+    let mut numbers = name.split('.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
-        bail!("{release:?} is no kernel release");
+        bail!("{name:?} is no kernel release");
     };
-    Ok((major, minor) >= (6, 2))
+    Ok((major, minor) >= release)
 }
 
 /// Fails unless doctor told the feature, as available.
@@ -150,6 +162,11 @@ fn hit(evidence: &Evidence, probe: &Probe) -> Result<String> {
         let doctor = evidence.doctor.as_ref().context("doctor was not run")?;
         available(doctor, probe.feature)?;
         return Ok(format!("{} available", probe.feature));
+    }
+    let doctor = evidence.doctor.as_ref().context("doctor was not run")?;
+    let features = doctor.as_array().context("doctor told no list")?;
+    if !is_at_least(features, since(probe.feature))? {
+        return Ok(format!("this kernel has no {}", probe.feature));
     }
     let name = &probe.name[..probe.name.len().min(NAME_LENGTH)];
     let ours = evidence
