@@ -85,6 +85,7 @@ pub(crate) fn finished() -> RequestFinished {
         first_byte_ns: 8,
         send_ns: 9,
         socket_queue_ns: 10,
+        children: Vec::new(),
         loss: vec!["payload_cut"],
         traceparent: "00-1-2-01".to_owned(),
         x_request_id: "abc".to_owned(),

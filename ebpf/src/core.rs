@@ -18,6 +18,7 @@ mod names;
 mod parts;
 mod payload;
 mod probes;
+mod program;
 mod sqlite;
 mod thread;
 mod tls;

@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod attribution;
+mod command;
 mod decode;
 mod hash;
 pub mod input;
 mod losses;
 pub mod output;
 mod pipeline;
+mod programs;
 mod protocol;
 mod recent;
 pub mod redact;
@@ -21,4 +23,4 @@ mod timeline;
 
 pub use input::{Finding, Findings, Input, ProcessFact, Settings, WaitFact};
 pub use output::{Command, Event, EventKind, Output, Query};
-pub use pipeline::{Engine, RoutesView, ShapesView, Stats};
+pub use pipeline::{Engine, ProgramsView, RoutesView, ShapesView, Stats};

@@ -11,18 +11,24 @@ mod finish;
 mod head;
 mod library;
 mod lifecycle;
+mod programs;
 mod tables;
 mod tick;
 mod views;
 
 use std::collections::VecDeque;
 
+use whyslow_abi::{record::RecordKind, thread::ThreadState};
+
 use crate::{
     decode::{self, Record},
     hash::mix,
     input::{Findings, Input, Settings},
     losses::{Losses, reason},
-    output::{Event, EventKind, Output, RequestFinished, RequestId, Route, Shape, WorkerEnded},
+    output::{
+        Event, EventKind, Output, Program, RequestFinished, RequestId, Route, Shape, WorkerEnded,
+    },
+    programs::ProgramTable,
     protocol::client::SessionOptions,
     routes::Routes,
     shapes::Shapes,
@@ -32,6 +38,7 @@ use crate::{
         libraries::Libraries,
         polls::Polls,
         processes::Processes,
+        programs::Programs,
         servers::Servers,
         signals::Signals,
         threads::{Sample, Threads},
@@ -64,6 +71,19 @@ pub struct ShapesView {
     pub window_s: f64,
 }
 
+/// Figures of all commands over a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProgramsView {
+    /// Those first that cost most: CPU time, and time that requests waited for them.
+    pub programs: Vec<Program>,
+    /// Commands folded into `(other)` because the table is bounded.
+    pub folded: u64,
+    /// `folded` is at its limit: there may be more.
+    pub folded_more: bool,
+    /// Window covered, seconds: shorter than asked for when the agent is younger.
+    pub window_s: f64,
+}
+
 /// Figures of the engine itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -86,6 +106,15 @@ struct Held {
     end_ns: u64,
     /// Index of the wait, descriptor, inode number.
     paths: Vec<(usize, i32, u64)>,
+    /// Serial number of the request, whose children may be known better at the next tick.
+    children: Option<u64>,
+}
+
+impl Held {
+    /// Nothing is waited for any more.
+    fn is_ready(&self) -> bool {
+        self.paths.is_empty() && self.children.is_none()
+    }
 }
 
 /// The end of a thread, told when its open requests are settled.
@@ -108,6 +137,8 @@ pub struct Engine {
     signals: Signals,
     routes: Routes,
     shapes: Shapes,
+    programs: Programs,
+    program_table: ProgramTable,
     polls: Polls,
     held: Vec<Held>,
     /// Requests whose process or thread ended: connection, serial number.
@@ -136,6 +167,8 @@ impl Engine {
                 settings.start_ns,
             ),
             shapes: Shapes::new(settings.start_ns),
+            programs: Programs::default(),
+            program_table: ProgramTable::new(settings.start_ns),
             now_ns: settings.start_ns,
             servers: Servers::new(SessionOptions {
                 show_literals: settings.show_literals,
@@ -170,6 +203,8 @@ impl Engine {
                 let sample = slot.map(|bytes| decode::slot(&bytes));
                 match sample {
                     Some(Ok((slot, state))) => {
+                        let running = state == ThreadState::Running;
+                        self.programs.sampled(&slot, running);
                         self.sampled(tid, Some(Sample::new(&slot, state, wait)));
                     }
                     Some(Err(_)) => self.losses.add(reason::UNKNOWN_RECORD, 1, 0),
@@ -206,7 +241,9 @@ impl Engine {
         if let Record::Lifecycle(lifecycle) = &record {
             self.before_lifecycle(lifecycle);
         }
-        self.note_sequence(&header);
+        if header.sequence != 0 || header.kind != RecordKind::Program as u32 {
+            self.note_sequence(&header);
+        }
         match &record {
             Record::Begin(begin) => self.begin(begin, out),
             Record::Piece(piece) => self.piece(piece, out),
@@ -219,6 +256,7 @@ impl Engine {
             }
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
+            Record::Program(program) => self.program(program),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{
 
 use tokio::sync::{mpsc, oneshot};
 use whyslow_engine::{
-    RoutesView, ShapesView,
+    ProgramsView, RoutesView, ShapesView,
     output::{InFlight, Worker},
 };
 use whyslow_proto::v1;
@@ -35,6 +35,10 @@ pub(super) enum Control {
     Shapes {
         window_s: u32,
         reply: oneshot::Sender<At<ShapesView>>,
+    },
+    Programs {
+        window_s: u32,
+        reply: oneshot::Sender<At<ProgramsView>>,
     },
     Workers {
         reply: oneshot::Sender<At<Vec<Worker>>>,
@@ -136,6 +140,15 @@ impl Handle {
     /// See [`AskError`].
     pub async fn shapes(&self, window_s: u32) -> Result<At<ShapesView>, AskError> {
         self.ask(|reply| Control::Shapes { window_s, reply }).await
+    }
+
+    /// Figures by command over the last `window_s` seconds; 0: 60.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn programs(&self, window_s: u32) -> Result<At<ProgramsView>, AskError> {
+        self.ask(|reply| Control::Programs { window_s, reply })
+            .await
     }
 
     /// Threads that serve.

@@ -14,6 +14,8 @@ use crate::host;
 /// Accounts shown for each request.
 const ACCOUNTS: usize = 3;
 
+/// Children shown for each request.
+const CHILDREN: usize = 5;
 /// Shapes of operations shown for each request.
 const SHAPES: usize = 5;
 /// Characters of a shape that are shown.
@@ -50,6 +52,7 @@ impl Format for TextLines {
         out.extend(format!("{time}  {}\n", printable(&line)).bytes());
         if let Kind::RequestFinished(request) = kind {
             blame(&request.waits, out);
+            children(request, out);
             operations(&request.operations, out);
         }
         Ok(())
@@ -69,6 +72,51 @@ fn blame(waits: &[v1::Wait], out: &mut Vec<u8>) {
             out.extend(format!("{}\n", printable(&line)).bytes());
         }
     }
+}
+
+/// What a request started: a line for each of the longest. One that was started by another is set below it no deeper.
+fn children(request: &v1::RequestFinished, out: &mut Vec<u8>) {
+    let (shown, hidden) = request
+        .children
+        .split_at(request.children.len().min(CHILDREN));
+    for one in shown {
+        let line = format!("  child  {}", child(one, request.pid));
+        out.extend(format!("{}\n", printable(&line)).bytes());
+    }
+    let hidden: u32 = hidden.iter().map(|child| child.count).sum();
+    if hidden > 0 {
+        let noun = if hidden == 1 { "child" } else { "children" };
+        out.extend(format!("  … and {hidden} more {noun}\n").bytes());
+    }
+}
+
+fn child(child: &v1::Child, of: u32) -> String {
+    if child.pid == 0 {
+        return format!("{} others  {} in all", child.count, duration(child.wall_ns));
+    }
+    let mut line = format!(
+        "{}  {}  cpu {}",
+        child.command,
+        duration(child.wall_ns),
+        duration(child.cpu_ns)
+    );
+    if child.waited_ns > 0 {
+        let _ = write!(line, "  waited for {}", duration(child.waited_ns));
+    }
+    if child.startup_ns > 0 {
+        let _ = write!(line, "  first output after {}", duration(child.startup_ns));
+    }
+    let _ = match (child.running, child.signal, child.exit_code) {
+        (true, ..) => write!(line, "  still running"),
+        (_, 0, 0) => Ok(()),
+        (_, 0, code) => write!(line, "  failed with status {code}"),
+        (_, signal, _) => write!(line, "  ended by signal {signal}"),
+    };
+    let _ = write!(line, "  pid {}", child.pid);
+    if child.parent_pid != of {
+        let _ = write!(line, " of {}", child.parent_pid);
+    }
+    line
 }
 
 /// What a request asked of servers, most time first: a line for each of the first shapes.

@@ -1,9 +1,9 @@
 //! Domain types to wire types, field by field. No decisions are made here.
 
 use whyslow_engine::output::{
-    Event, EventKind, Holder, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
-    RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, Worker, WorkerEnded,
-    WorkerStarted,
+    Child, Event, EventKind, Holder, InFlight, LedgerEntry, OpenOperation, Operation, Program,
+    ProgramRoute, RequestFinished, RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry,
+    Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -119,6 +119,26 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         client: started.client.clone(),
         operations: finished.operations.iter().map(operation).collect(),
         round_trips: finished.round_trips,
+        children: finished.children.iter().map(child).collect(),
+    }
+}
+
+fn child(child: &Child) -> v1::Child {
+    v1::Child {
+        pid: child.pid,
+        command: (*child.command).to_owned(),
+        parent_pid: child.parent_pid,
+        start_ns: child.start_ns,
+        wall_ns: child.wall_ns,
+        cpu_ns: child.cpu_ns,
+        startup_ns: child.startup_ns,
+        exit_code: child.exit_code,
+        signal: child.signal,
+        running: child.running,
+        files_opened: child.files_opened,
+        ledger: ledger(&child.ledger),
+        waited_ns: child.waited_ns,
+        count: child.count,
     }
 }
 
@@ -187,6 +207,7 @@ pub fn in_flight(request: &InFlight, anchor: Anchor) -> v1::InFlightRequest {
         operations: request.operations.iter().map(operation).collect(),
         shapes_left_out: request.shapes_left_out,
         open_operations: request.open_operations.iter().map(open_operation).collect(),
+        children: request.children.iter().map(child).collect(),
     }
 }
 
@@ -255,6 +276,38 @@ fn shape_route(asked: &ShapeRoute) -> v1::ShapeRoute {
         repeated: asked.repeated,
         count: asked.count,
         total_ns: asked.total_ns,
+    }
+}
+
+/// Figures of a command.
+#[must_use]
+pub fn program(program: &Program) -> v1::Program {
+    v1::Program {
+        command: (*program.command).to_owned(),
+        count: program.count,
+        rate_per_s: program.rate_per_s,
+        running: program.running,
+        failures: program.failures,
+        cpu_ns: program.cpu_ns,
+        wall_ns: program.wall_ns,
+        waited_ns: program.waited_ns,
+        wall_p50_ns: program.wall_p50_ns,
+        wall_p95_ns: program.wall_p95_ns,
+        wall_max_ns: program.wall_max_ns,
+        started_up: program.started_up,
+        startup_p50_ns: program.startup_p50_ns,
+        startup_p95_ns: program.startup_p95_ns,
+        files_opened: program.files_opened,
+        routes: program.routes.iter().map(program_route).collect(),
+    }
+}
+
+fn program_route(started: &ProgramRoute) -> v1::ProgramRoute {
+    v1::ProgramRoute {
+        method: started.name.method.clone(),
+        route: started.name.route.clone(),
+        count: started.count,
+        wall_ns: started.wall_ns,
     }
 }
 

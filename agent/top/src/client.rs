@@ -18,9 +18,9 @@ use tonic::{
     transport::Channel,
 };
 use whyslow_proto::v1::{
-    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, RoutesRequest,
-    RoutesResponse, ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest,
-    WorkersResponse, whyslow_client::WhyslowClient,
+    Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, ProgramsRequest,
+    ProgramsResponse, RoutesRequest, RoutesResponse, ShapesRequest, ShapesResponse,
+    SubscribeRequest, WorkersRequest, WorkersResponse, whyslow_client::WhyslowClient,
 };
 
 use crate::{Connector, finished::Finished, text::clean};
@@ -47,6 +47,8 @@ pub(crate) struct Snapshot {
     pub(crate) workers: WorkersResponse,
     /// Shapes of operations; empty also for an agent that does not know the question.
     pub(crate) shapes: ShapesResponse,
+    /// What is started; empty also for an agent that does not know the question.
+    pub(crate) programs: ProgramsResponse,
 }
 
 impl Snapshot {
@@ -142,7 +144,8 @@ impl<'a> Agent<'a> {
 
     async fn ask(&self) -> Result<Snapshot, Status> {
         let window_s = self.window_s;
-        let (mut a, mut b, mut c, mut d, mut e) = (
+        let (mut a, mut b, mut c, mut d, mut e, mut f) = (
+            self.client.clone(),
             self.client.clone(),
             self.client.clone(),
             self.client.clone(),
@@ -158,12 +161,21 @@ impl<'a> Agent<'a> {
                 answer => answer,
             }
         };
-        let (info, in_flight, routes, workers, shapes) = tokio::try_join!(
+        let programs = async {
+            match f.programs(ProgramsRequest { window_s }).await {
+                Err(status) if status.code() == Code::Unimplemented => {
+                    Ok(Response::new(ProgramsResponse::default()))
+                }
+                answer => answer,
+            }
+        };
+        let (info, in_flight, routes, workers, shapes, programs) = tokio::try_join!(
             a.info(InfoRequest {}),
             b.in_flight(InFlightQuery::default()),
             c.routes(RoutesRequest { window_s }),
             d.workers(WorkersRequest::default()),
             shapes,
+            programs,
         )?;
         Ok(Snapshot {
             info: info.into_inner(),
@@ -171,6 +183,7 @@ impl<'a> Agent<'a> {
             routes: routes.into_inner(),
             workers: workers.into_inner(),
             shapes: shapes.into_inner(),
+            programs: programs.into_inner(),
         })
     }
 }

@@ -155,6 +155,7 @@ pub(crate) fn finish(
         first_byte_ns: outcome.first_write_ns.saturating_sub(begin_ns),
         send_ns: outcome.last_write_ns.saturating_sub(outcome.first_write_ns),
         socket_queue_ns: request.socket_queue_ns,
+        children: Vec::new(),
         loss: request.loss,
         traceparent: request.traceparent,
         x_request_id: request.x_request_id,

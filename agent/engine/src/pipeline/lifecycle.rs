@@ -41,6 +41,7 @@ impl Engine {
     pub(super) fn lifecycle(&mut self, lifecycle: &Lifecycle, out: &mut Vec<Output>) {
         let raw = &lifecycle.raw;
         let pid = raw.header.tgid;
+        self.child_lifecycle(lifecycle);
         match lifecycle.event {
             LifecycleKind::Fork | LifecycleKind::Adopted => self.worker_started(lifecycle, out),
             LifecycleKind::Discovered => {

@@ -35,6 +35,7 @@ impl Engine {
         self.bury(now_ns, out);
         self.routes.tick(now_ns);
         self.shapes.tick(now_ns);
+        self.program_table.tick(now_ns);
         self.losses.tell(now_ns, out);
     }
 

@@ -30,6 +30,7 @@ fn finished(status: u16, wall_ns: u64) -> RequestFinished {
         first_byte_ns: 0,
         send_ns: 0,
         socket_queue_ns: 0,
+        children: Vec::new(),
         loss: Vec::new(),
         traceparent: String::new(),
         x_request_id: String::new(),

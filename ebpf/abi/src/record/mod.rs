@@ -1,11 +1,14 @@
 //! Records in the rings. Each begins with a [`RecordHeader`]; a shape has a fixed size.
 
 mod library;
+mod program;
 
 pub use library::{
     EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
     LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
 };
+
+pub use program::{PROGRAM_ARGUMENTS, PROGRAM_FILE, ProgramEvent, ProgramRecord};
 
 use crate::{
     Plain,
@@ -31,6 +34,8 @@ crate::integer_enum! {
         Data = 6 => "data",
         /// [`ShortDataRecord`]: the same of a short transfer.
         ShortData = 7 => "short_data",
+        /// [`ProgramRecord`]: a program that a watched process started.
+        Program = 8 => "program",
         /// [`LibraryTextRecord`]: a database library was given a text.
         LibraryText = 16 => "library_text",
         /// [`ExecutedRecord`]: a database library executed a statement.
