@@ -85,7 +85,11 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         binding: finished.binding.name().to_owned(),
         binding_reason: finished.binding_reason.to_owned(),
         ledger: ledger(&finished.ledger),
-        waits: finished.waits.iter().map(wait).collect(),
+        waits: finished
+            .waits
+            .iter()
+            .map(|entry| wait(entry, &finished.children))
+            .collect(),
         bytes_in: finished.bytes_in,
         bytes_out: finished.bytes_out,
         bytes: finished
@@ -201,7 +205,7 @@ pub fn in_flight(request: &InFlight, anchor: Anchor) -> v1::InFlightRequest {
         phase: request.phase.to_owned(),
         account: account(request.account),
         since_ns: request.since_ns,
-        wait_target: wait_target(&request.target),
+        wait_target: wait_target(&request.target, &request.children),
         ledger: ledger(&request.ledger),
         binding: request.binding.name().to_owned(),
         operations: request.operations.iter().map(operation).collect(),
@@ -355,12 +359,12 @@ fn ledger(entries: &[LedgerEntry]) -> Vec<v1::LedgerEntry> {
         .collect()
 }
 
-fn wait(wait: &WaitEntry) -> v1::Wait {
+fn wait(wait: &WaitEntry, children: &[Child]) -> v1::Wait {
     v1::Wait {
         account: wait.account.name().to_owned(),
         start_ns: wait.start_ns,
         ns: wait.ns,
-        wait_target: wait_target(&wait.target),
+        wait_target: wait_target(&wait.target, children),
         holder: wait.holder.as_ref().map(holder),
     }
 }
@@ -380,7 +384,8 @@ fn holder(holder: &Holder) -> v1::Holder {
     }
 }
 
-fn wait_target(target: &Target) -> Option<v1::WaitTarget> {
+/// `children`: of the request, which name processes.
+fn wait_target(target: &Target, children: &[Child]) -> Option<v1::WaitTarget> {
     use v1::wait_target::Target as Wire;
     let target = match target {
         Target::Unknown => return None,
@@ -394,7 +399,11 @@ fn wait_target(target: &Target) -> Option<v1::WaitTarget> {
         }),
         Target::Process(pid) => Wire::Process(v1::ProcessTarget {
             pid: *pid,
-            comm: String::new(),
+            comm: children
+                .iter()
+                .find(|child| child.pid == *pid && *pid != 0)
+                .map(|child| (*child.command).to_owned())
+                .unwrap_or_default(),
         }),
     };
     Some(v1::WaitTarget {

@@ -44,11 +44,19 @@ pub(crate) enum List {
     Workers,
     /// Shapes of operations.
     Shapes,
+    /// Programs that are started.
+    Programs,
 }
 
 impl List {
     /// All, in the order of `Tab`.
-    pub(crate) const ALL: [Self; 4] = [Self::InFlight, Self::Routes, Self::Workers, Self::Shapes];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::InFlight,
+        Self::Routes,
+        Self::Workers,
+        Self::Shapes,
+        Self::Programs,
+    ];
 
     pub(crate) const fn index(self) -> usize {
         match self {
@@ -56,6 +64,7 @@ impl List {
             Self::Routes => 1,
             Self::Workers => 2,
             Self::Shapes => 3,
+            Self::Programs => 4,
         }
     }
 
@@ -150,6 +159,7 @@ impl Model {
             Pane::Routes => (List::Routes, true),
             Pane::Workers => (List::Workers, true),
             Pane::Shapes => (List::Shapes, true),
+            Pane::Programs => (List::Programs, true),
         };
         Self {
             label: clean(label),

@@ -16,19 +16,22 @@ pub enum Pane {
     Workers,
     /// Shapes of operations alone.
     Shapes,
+    /// Programs that are started alone.
+    Programs,
 }
 
 impl Pane {
     /// All panes, for the help of a command line.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Overview,
         Self::InFlight,
         Self::Routes,
         Self::Workers,
         Self::Shapes,
+        Self::Programs,
     ];
 
-    /// Its name on the command line: `overview`, `in-flight`, `routes`, `workers`, `shapes`.
+    /// Its name on the command line: `overview`, `in-flight`, `routes`, `workers`, `shapes`, `programs`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,6 +40,7 @@ impl Pane {
             Self::Routes => "routes",
             Self::Workers => "workers",
             Self::Shapes => "shapes",
+            Self::Programs => "programs",
         }
     }
 }
@@ -55,7 +59,9 @@ impl FromStr for Pane {
             .into_iter()
             .find(|pane| pane.name() == text)
             .ok_or_else(|| {
-                anyhow::anyhow!("no pane {text:?}: overview, in-flight, routes, workers or shapes")
+                anyhow::anyhow!(
+                    "no pane {text:?}: overview, in-flight, routes, workers, shapes or programs"
+                )
             })
     }
 }

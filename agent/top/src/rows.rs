@@ -7,7 +7,8 @@
 use std::cmp::Ordering;
 
 use whyslow_proto::v1::{
-    InFlightRequest, LedgerEntry, Operation, Route, Shape, WaitTarget, Worker, wait_target::Target,
+    InFlightRequest, LedgerEntry, Operation, Program, Route, Shape, WaitTarget, Worker,
+    wait_target::Target,
 };
 
 use crate::{
@@ -34,6 +35,8 @@ pub(crate) enum Key {
     Worker(u32, u32),
     /// Protocol and shape.
     Shape(String, String),
+    /// Command.
+    Program(String),
 }
 
 impl Key {
@@ -90,6 +93,15 @@ impl Key {
             .find(|s| Self::of_shape(s) == *self)
     }
 
+    /// The program with this key.
+    pub(crate) fn program<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Program> {
+        let Self::Program(command) = self else {
+            return None;
+        };
+        let mut programs = snapshot.programs.programs.iter();
+        programs.find(|program| program.command == *command)
+    }
+
     /// There is such a row.
     pub(crate) fn is_in(&self, snapshot: &Snapshot) -> bool {
         match self {
@@ -97,6 +109,7 @@ impl Key {
             Self::Route(..) => self.route(snapshot).is_some(),
             Self::Worker(..) => self.worker(snapshot).is_some(),
             Self::Shape(..) => self.shape(snapshot).is_some(),
+            Self::Program(_) => self.program(snapshot).is_some(),
         }
     }
 }
@@ -187,6 +200,7 @@ impl Sorting {
             List::InFlight | List::Workers => "",
             List::Routes => "WORK",
             List::Shapes => "TOTAL",
+            List::Programs => "COST",
         };
         let place = Column::of(list).iter().position(|c| c.name == first);
         let column = place.unwrap_or(0);
@@ -246,6 +260,10 @@ pub(crate) fn rows(snapshot: &Snapshot, list: List) -> Vec<Row> {
             routes.map(|r| route_row(r, reads)).collect()
         }
         List::Shapes => snapshot.shapes.shapes.iter().map(shape_row).collect(),
+        List::Programs => {
+            let programs = snapshot.programs.programs.iter();
+            programs.map(program_row).collect()
+        }
         List::Workers => {
             let now_ns = snapshot.workers.monotonic_ns;
             snapshot
@@ -343,6 +361,32 @@ fn shape_row(shape: &Shape) -> Row {
             text(&shape.protocol),
             text(&shape.peer),
             cut(&shape.shape, Cut::Middle),
+        ],
+    }
+}
+
+/// CPU time of a program's runs, and time that requests waited for them, ns.
+pub(crate) fn cost_ns(program: &Program) -> u64 {
+    program.cpu_ns.saturating_add(program.waited_ns)
+}
+
+fn program_row(program: &Program) -> Row {
+    let known = |ns: u64| (ns > 0).then_some(ns);
+    let of_one = program.cpu_ns.checked_div(program.count);
+    Row {
+        key: Key::Program(program.command.clone()),
+        cells: vec![
+            cell(rate(program.rate_per_s), program.rate_per_s),
+            cell(count(program.count), program.count as f64),
+            number(program.running),
+            trouble(program.failures, false),
+            time(Some(cost_ns(program))),
+            time(Some(program.cpu_ns)),
+            time(of_one),
+            time(known(program.startup_p50_ns)),
+            time(known(program.wall_p50_ns)),
+            time(known(program.wall_p95_ns)),
+            cut(&program.command, Cut::Middle),
         ],
     }
 }

@@ -16,7 +16,10 @@ use whyslow_engine::{
     redact::Redactor,
 };
 
-use super::model::{Scenario, Step};
+use super::{
+    model::{Scenario, Step},
+    programs,
+};
 use crate::support::{Exchange, Kernel, account, zeroed};
 
 pub(crate) struct Run {
@@ -101,6 +104,10 @@ impl Run {
             "fork" | "adopted" | "discovered" | "exit" | "exit_last" | "io_uring" | "listen" => {
                 self.lifecycle(step, tid, now);
             }
+            "program_fork" | "exec" | "program_exit" | "program_exit_last" => {
+                self.program(step, tid, now);
+            }
+            "waited_for_child" => self.waited_for_child(step, tid, now),
             "kill" => kernel.signal(step.sender, step.pid, step.code as i32, now),
             "losses" => self.input(Input::Losses(step.counters.clone())),
             "garbage" => self.input(Input::Record(bytes.to_vec())),
@@ -141,6 +148,9 @@ impl Run {
             self.kernel.thread_ends(tid, now, with_process);
         }
         let mut record = self.kernel.lifecycle(event, tid, now);
+        if event == LifecycleKind::Fork {
+            programs::forked(&mut record, step);
+        }
         record.code = step.code;
         record.last = u32::from(step.action == "exit_last");
         self.kernel.send_lifecycle(&record);
@@ -198,6 +208,7 @@ impl Run {
         slot.generation = 1;
         slot.tid = tid;
         slot.state = ThreadState::Running as u32;
+        self.program_slot(tid, &mut slot);
         let mut wait = None;
         if let Some((since_ns, account)) = self.blocked.get(&tid) {
             slot.state = ThreadState::Blocked as u32;

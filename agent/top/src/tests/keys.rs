@@ -155,6 +155,8 @@ fn sorting() {
 #[test]
 fn shapes_are_sorted_as_any_list() {
     let mut model = model();
+    press(&mut model, "5");
+    assert_eq!((model.ui.focus, model.ui.zoomed), (List::Programs, true));
     press(&mut model, "4");
     let first = |model: &Model| match order(model, List::Shapes).swap_remove(0) {
         Key::Shape(_, shape) => shape,
@@ -228,9 +230,12 @@ fn lists() {
     press(&mut model, "\t\t");
     assert_eq!(model.ui.focus, List::Shapes);
     press(&mut model, "\t");
+    assert_eq!(model.ui.focus, List::Programs);
+    press(&mut model, "\t");
     assert_eq!(model.ui.focus, List::InFlight);
     press_code(&mut model, KeyCode::BackTab);
-    assert_eq!(model.ui.focus, List::Shapes);
+    assert_eq!(model.ui.focus, List::Programs);
+    press_code(&mut model, KeyCode::BackTab);
     press_code(&mut model, KeyCode::BackTab);
     assert_eq!(model.ui.focus, List::Workers);
     press(&mut model, "4");

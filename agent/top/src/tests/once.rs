@@ -57,11 +57,17 @@ fn once_shows_the_pane_that_was_chosen() {
         model.apply(Update::Snapshot(Box::new(snapshot())), Duration::ZERO);
         script::text(&model, Some(100))
     };
-    let titles = ["In flight: ", "Routes: ", "Workers: ", "Shapes: "];
-    for (pane, wanted) in Pane::ALL.into_iter().zip([15, 1, 2, 4, 8]) {
+    let titles = [
+        "In flight: ",
+        "Routes: ",
+        "Workers: ",
+        "Shapes: ",
+        "Programs: ",
+    ];
+    for (pane, wanted) in Pane::ALL.into_iter().zip([31, 1, 2, 4, 8, 16]) {
         let text = of(pane);
         let found = titles.map(|title| text.lines().any(|line| line.starts_with(title)));
-        let found = (0..4).filter(|n| found[*n]).map(|n| 1 << n);
+        let found = (0..5).filter(|n| found[*n]).map(|n| 1 << n);
         assert_eq!(found.sum::<u32>(), wanted, "{pane}:\n{text}");
     }
 }
@@ -72,7 +78,12 @@ fn once_as_json() {
     assert_eq!(line.matches('\n').count(), 1);
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["inFlight", "info", "routes", "shapes", "workers"]);
+    assert_eq!(
+        keys,
+        [
+            "inFlight", "info", "programs", "routes", "shapes", "workers"
+        ]
+    );
     assert_eq!(value["inFlight"]["requests"][0]["ageNs"], "12400000000");
     assert_eq!(
         value["routes"]["routes"][0]["ledger"][0]["account"],
