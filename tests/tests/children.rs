@@ -441,6 +441,8 @@ fn too_many_at_once() -> Result<()> {
         .iter()
         .filter(|child| child.command == "sleep");
     assert_eq!(sleeping.count(), 16, "{finished:#?}");
+    assert_eq!(finished.children.len(), 16, "{finished:#?}");
+    assert_eq!(finished.loss, ["program_slots_full"]);
     setting.watch.expect(LIMIT, "the loss", |event| {
         let loss = event.loss.as_ref()?;
         (loss.reason == "program_slots_full" && loss.count == 14).then_some(())

@@ -18,7 +18,7 @@ mod views;
 
 use std::collections::VecDeque;
 
-use whyslow_abi::{record::RecordKind, thread::ThreadState};
+use whyslow_abi::record::RecordKind;
 
 use crate::{
     decode::{self, Record},
@@ -203,9 +203,9 @@ impl Engine {
                 let sample = slot.map(|bytes| decode::slot(&bytes));
                 match sample {
                     Some(Ok((slot, state))) => {
-                        let running = state == ThreadState::Running;
-                        self.programs.sampled(&slot, running);
-                        self.sampled(tid, Some(Sample::new(&slot, state, wait)));
+                        let sample = Sample::new(&slot, state, wait);
+                        self.programs.sampled(&slot, &sample);
+                        self.sampled(tid, Some(sample));
                     }
                     Some(Err(_)) => self.losses.add(reason::UNKNOWN_RECORD, 1, 0),
                     None => self.sampled(tid, None),

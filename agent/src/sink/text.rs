@@ -74,7 +74,7 @@ fn blame(waits: &[v1::Wait], out: &mut Vec<u8>) {
     }
 }
 
-/// What a request started: a line for each of the longest. One that was started by another is set below it no deeper.
+/// What a request started: a line for each of the longest.
 fn children(request: &v1::RequestFinished, out: &mut Vec<u8>) {
     let (shown, hidden) = request
         .children
@@ -400,6 +400,47 @@ mod tests {
         let mut many: Vec<_> = (0..5).map(|n| asked(&format!("select {n}"), 1)).collect();
         many.push(pipelined(1));
         assert_eq!(below(many)[5], "  … and 1 more shape");
+    }
+
+    #[test]
+    fn children_are_told_below() {
+        let anchor = Anchor {
+            monotonic_ns: 0,
+            unix_ns: 0,
+        };
+        let mut request = wire::request_finished(&testing::finished(), anchor);
+        let child = |pid, command: &str, parent_pid| v1::Child {
+            pid,
+            command: command.to_owned(),
+            parent_pid,
+            wall_ns: 1_400_000_000,
+            cpu_ns: 900_000_000,
+            count: 1,
+            ..v1::Child::default()
+        };
+        let mut helper = child(50, "python3 helper.py", request.pid);
+        (helper.waited_ns, helper.startup_ns) = (1_300_000_000, 1_200_000_000);
+        let mut killed = child(51, "sh\u{1b}[2J -c", 50);
+        killed.signal = 9;
+        let mut running = child(52, "sleep", request.pid);
+        running.running = true;
+        let mut failed = running.clone();
+        (failed.running, failed.exit_code) = (false, 3);
+        let mut others = child(0, "(others)", 0);
+        others.count = 24;
+        request.children = vec![helper, killed, running, failed, others.clone(), others];
+        let mut out = Vec::new();
+        children(&request, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let expected = [
+            "  child  python3 helper.py  1.40s  cpu 900ms  waited for 1.30s  first output after 1.20s  pid 50",
+            "  child  sh\\x1b[2J -c  1.40s  cpu 900ms  ended by signal 9  pid 51 of 50",
+            "  child  sleep  1.40s  cpu 900ms  still running  pid 52",
+            "  child  sleep  1.40s  cpu 900ms  failed with status 3  pid 52",
+            "  child  24 others  1.40s in all",
+            "  … and 24 more children",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Slot index of a thread that has none.
-const NO_SLOT: u32 = u32::MAX;
+pub(super) const NO_SLOT: u32 = u32::MAX;
 
 impl Engine {
     /// A pid that means another process by now: forget the old one before its records count.

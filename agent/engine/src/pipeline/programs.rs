@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use whyslow_abi::{
     account::Account,
+    loss::LossReason,
     record::{LifecycleKind, ProgramEvent},
 };
 
-use super::{Engine, ProgramsView};
+use super::{Engine, ProgramsView, lifecycle::NO_SLOT};
 use crate::{
     command,
     decode::{self, Lifecycle, Program as Record},
@@ -60,6 +61,8 @@ impl Engine {
                     program.serves = true;
                 }
             }
+            // All slots that programs may have were taken.
+            LifecycleKind::Exec if raw.slot == NO_SLOT => self.programs.lose(pid),
             LifecycleKind::Exit => {
                 if let Some(program) = self.programs.get_mut(pid) {
                     program.thread_ended(header.tid == pid, &raw.totals, (0, 0));
@@ -168,6 +171,9 @@ impl Engine {
         end_ns: u64,
     ) {
         finished.children = self.programs.children(request, end_ns);
+        if self.programs.is_incomplete(request) {
+            finished.loss.push(LossReason::ProgramSlotsFull.name());
+        }
         self.programs.forget(request);
         let pid = finished.started.pid;
         cover(&mut finished.children, &finished.waits, pid);

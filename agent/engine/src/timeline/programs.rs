@@ -5,9 +5,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use whyslow_abi::{account::Account, thread::ThreadSlot, totals::Totals};
 
+use super::threads::Sample;
 use crate::{
+    attribution::{ledger, live},
     hash::FastMap,
-    output::{Child, RouteName},
+    output::{Child, LedgerEntry, RouteName},
 };
 
 /// Processes followed at the most.
@@ -24,9 +26,7 @@ pub(crate) const OTHERS: &str = "(others)";
 /// What a thread's slot said.
 #[derive(Clone, Debug)]
 struct Seen {
-    totals: Totals,
-    /// On a CPU since; 0: it is not.
-    running_since_ns: u64,
+    sample: Sample,
     first_output_ns: u64,
     files_opened: u32,
 }
@@ -97,10 +97,9 @@ impl Program {
     }
 
     /// The slot of its main thread was read.
-    fn sampled(&mut self, slot: &ThreadSlot, is_running: bool) {
+    fn sampled(&mut self, slot: &ThreadSlot, sample: Sample) {
         self.seen = Some(Box::new(Seen {
-            totals: slot.totals,
-            running_since_ns: if is_running { slot.since_ns } else { 0 },
+            sample,
             first_output_ns: slot.first_output_ns,
             files_opened: slot.files_opened,
         }));
@@ -120,18 +119,22 @@ impl Program {
 
     /// CPU time of all its threads, as far as it is known.
     pub(crate) fn cpu_ns(&self, now_ns: u64) -> u64 {
-        let main = match (self.totals_at(now_ns), &self.seen) {
-            (Some(totals), _) => totals.ns[Account::Cpu as usize],
-            (None, Some(seen)) => {
-                let turn = match seen.running_since_ns {
-                    0 => 0,
-                    since => now_ns.saturating_sub(since),
-                };
-                seen.totals.ns[Account::Cpu as usize].saturating_add(turn)
-            }
-            (None, None) => 0,
-        };
+        let ledger = self.ledger(now_ns);
+        let main = ledger.iter().find(|entry| entry.account == Account::Cpu);
+        let main = main.map_or(0, |entry| entry.ns);
         main.saturating_add(self.others_cpu_ns)
+    }
+
+    /// Of its main thread, with what it does at `now_ns`; empty: not known.
+    fn ledger(&self, now_ns: u64) -> Vec<LedgerEntry> {
+        if let Some(totals) = self.totals_at(now_ns) {
+            return ledger::of(totals);
+        }
+        let Some(seen) = &self.seen else {
+            return Vec::new();
+        };
+        let now = live::now(&seen.sample);
+        live::ledger(&seen.sample, &now, (&Totals::ZERO, self.start_ns), now_ns)
     }
 
     /// Its ledger, where it has ended by then.
@@ -158,8 +161,6 @@ impl Program {
     pub(crate) fn child(&self, now_ns: u64) -> Child {
         let running = self.ended_ns == 0 || self.ended_ns > now_ns;
         let files = self.seen.as_ref().map_or(0, |seen| seen.files_opened);
-        let seen = self.seen.as_ref().map(|seen| &seen.totals);
-        let totals = self.totals_at(now_ns).or(seen);
         Child {
             pid: self.pid,
             command: self.name(),
@@ -176,9 +177,7 @@ impl Program {
             signal: if running { 0 } else { self.code & 0x7f },
             running,
             files_opened: self.files_opened.max(files),
-            ledger: totals
-                .map(crate::attribution::ledger::of)
-                .unwrap_or_default(),
+            ledger: self.ledger(now_ns),
             waited_ns: 0,
             count: 1,
         }
@@ -202,6 +201,8 @@ struct Family {
     ended: Vec<Program>,
     /// The others together.
     rest: Option<Child>,
+    /// Some are not followed.
+    is_incomplete: bool,
 }
 
 /// All of them.
@@ -282,12 +283,27 @@ impl Programs {
         Some(program)
     }
 
+    /// The process runs on unseen: nothing more will be told of it.
+    pub(crate) fn lose(&mut self, pid: u32) {
+        if let Some(request) = self.remove(pid).and_then(|program| program.request)
+            && let Some(family) = self.families.get_mut(&request)
+        {
+            family.is_incomplete = true;
+        }
+    }
+
+    /// Whether some of a request's children were not followed.
+    pub(crate) fn is_incomplete(&self, request: u64) -> bool {
+        let family = self.families.get(&request);
+        family.is_some_and(|family| family.is_incomplete)
+    }
+
     /// The slot of a thread was read.
-    pub(crate) fn sampled(&mut self, slot: &ThreadSlot, is_running: bool) {
+    pub(crate) fn sampled(&mut self, slot: &ThreadSlot, sample: &Sample) {
         if slot.tid == slot.tgid
             && let Some(program) = self.living.get_mut(&slot.tgid)
         {
-            program.sampled(slot, is_running);
+            program.sampled(slot, sample.clone());
         }
     }
 
