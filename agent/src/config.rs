@@ -62,6 +62,11 @@ pub struct Config {
     /// Keep query values in targets.
     #[serde(alias = "show-query")]
     pub show_query: Option<bool>,
+    /// Keep the arguments of programs.
+    #[serde(alias = "show-arguments")]
+    pub show_arguments: Option<bool>,
+    /// Follow programs that no watched process started, too.
+    pub programs: Option<bool>,
     /// Routes kept at the most.
     #[serde(alias = "max-routes")]
     pub max_routes: Option<usize>,
@@ -226,6 +231,8 @@ mod tests {
             exclude_cgroup = ["/batch"]
             routes = ["/shop/{name}"]
             show_query = true
+            show_arguments = true
+            programs = true
             max_routes = 10
             max_in_flight = 20
             max_threads = 30
@@ -243,6 +250,10 @@ mod tests {
         assert_eq!(config.socket_group.as_deref(), Some("adm"));
         assert_eq!(config.show_query, Some(true));
         assert_eq!(config.operations, Some(true));
+        assert_eq!(
+            (config.show_arguments, config.programs),
+            (Some(true), Some(true))
+        );
         assert_eq!(
             (config.repeated, config.show_literals),
             (Some(20), Some(true))

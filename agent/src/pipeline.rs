@@ -424,6 +424,11 @@ impl Pipeline {
                 let value = self.engine.listeners(now_ns, window_s);
                 let _ = reply.send(At { now_ns, value });
             }
+            Control::Programs { window_s, reply } => {
+                let now_ns = self.source.monotonic_ns();
+                let value = self.engine.programs(now_ns, window_s);
+                let _ = reply.send(At { now_ns, value });
+            }
             Control::Workers { reply } => {
                 self.look_up_open()?;
                 let threads = self.engine.worker_threads();

@@ -104,6 +104,7 @@ pub(crate) fn finished() -> RequestFinished {
         queue_unknown: "",
         body_read_ns: Some(13),
         proxy_queue_ns: Some(14),
+        children: Vec::new(),
         loss: vec!["payload_cut"],
         traceparent: "00-1-2-01".to_owned(),
         x_request_id: "abc".to_owned(),

@@ -197,6 +197,8 @@ fn cause(
         k if k == SyscallKind::FileLookup as u8 && result >= 0 && opens(registers.number()) => {
             opened(result as u64, by_child, walked)
         }
+        // A signal that its child caused: `sigsuspend`, `sigtimedwait`, `pause`.
+        k if k == SyscallKind::Other as u8 && by_child => Cause::plain(Account::Child),
         _ => without_descriptor(kind, registers),
     }
 }

@@ -16,7 +16,7 @@ use whyslow_abi::{
     descriptor::DescriptorKind,
     loss::LossReason,
     record::{BEGIN_PAYLOAD, BEGIN_PIPELINED, DATA_BUDGET, EndReason},
-    thread::{ANSWERED, ThreadSlot},
+    thread::{ANSWERED, PROGRAM, ThreadSlot},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     ledger,
     maps::{CONNECTIONS, DESCRIPTORS, STRANGERS, ZERO_CONNECTION, count_loss},
     payload::{self, Span, begins_response, copy_user, first_word, last_bytes, may_begin_request},
+    program,
     queue::note_read,
     turn,
 };
@@ -77,6 +78,9 @@ pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     }
     let phase = connection.as_ref().map(|connection| connection.phase);
     if phase != Some(ConnectionPhase::Request as u32) && may_begin_request(&transfer.span) {
+        if slot.flags & PROGRAM != 0 && program::begins_to_serve(slot, now) == 0 {
+            return;
+        }
         begin(slot, transfer, id, connection, now);
         return;
     }
@@ -92,6 +96,7 @@ pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
         None if turn::is_followed(slot) => {
             turn::turn_begins(slot, id, now);
         }
+        None if slot.flags & PROGRAM != 0 => {}
         None => strange(id),
     }
 }

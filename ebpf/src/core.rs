@@ -19,6 +19,7 @@ mod names;
 mod parts;
 mod payload;
 mod probes;
+mod program;
 mod queue;
 mod sqlite;
 mod thread;

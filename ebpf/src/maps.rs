@@ -33,6 +33,10 @@ pub static THREADS: Array<ThreadSlot, { DEFAULT_THREADS as usize }, MMAPABLE> = 
 #[btf_map]
 pub static FREE_SLOTS: Queue<u32, { DEFAULT_THREADS as usize }> = Queue::new();
 
+/// One entry for each slot that programs may still have; filled by the loader, which sets the length.
+#[btf_map]
+pub static PROGRAM_LEAVES: Queue<u8, { DEFAULT_THREADS as usize }> = Queue::new();
+
 /// HTTP connections by the inode number of their socket.
 #[btf_map]
 pub static CONNECTIONS: HashMap<

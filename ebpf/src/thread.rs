@@ -10,6 +10,7 @@ use whyslow_abi::{
 use crate::{
     kernel::{self, OFF_TASK_FLAGS, Task},
     maps::{FREE_SLOTS, LINKS, MARKS, THREADS, ZERO_THREAD, count_loss},
+    program,
 };
 
 /// `task_struct.flags`: it is ending.
@@ -203,6 +204,15 @@ pub fn slot_at(index: u32) -> Option<&'static mut ThreadSlot> {
     unsafe { THREADS.get_ptr_mut(index)?.as_mut() }
 }
 
+/// Number of the slot of a watched thread.
+#[inline(always)]
+pub fn index_of(task: *const Task) -> u32 {
+    match mark(task).and_then(Mark::slot) {
+        Some(index) => index,
+        None => NO_SLOT,
+    }
+}
+
 /// Begins a write that readers of the mapped array must not see half of.
 #[inline(always)]
 pub fn write_begin(slot: &mut ThreadSlot) {
@@ -249,6 +259,14 @@ pub fn watch(task: *const Task, line: Line, state: ThreadState, now: u64) -> Opt
     Some(index)
 }
 
+/// The thread has the id of its process now: its slot goes with it.
+#[inline(always)]
+pub fn move_mark(task: *const Task, index: u32, slot: &mut ThreadSlot) -> bool {
+    slot.tid = kernel::pid(task);
+    slot.tgid = kernel::tgid(task);
+    set_mark(task, index as u16 + MARK_SLOTS)
+}
+
 /// Makes `task` a candidate, whatever it was. Its slot, if it had one, is the caller's to release.
 #[inline(always)]
 pub fn make_candidate(task: *const Task, line: Line) {
@@ -259,6 +277,7 @@ pub fn make_candidate(task: *const Task, line: Line) {
 #[inline(always)]
 pub fn release(index: u32) {
     if let Some(slot) = slot_at(index) {
+        program::unmark(slot);
         write_begin(slot);
         slot.state = ThreadState::Ended as u32;
         write_end(slot);

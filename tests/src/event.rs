@@ -157,6 +157,7 @@ pub struct Finished {
     pub proxy_queue_ns: Option<u64>,
     pub queue_unknown: String,
     pub operations: Vec<Operation>,
+    pub children: Vec<Child>,
     #[serde(deserialize_with = "integer")]
     pub round_trips: u64,
     pub loss: Vec<String>,
@@ -164,6 +165,32 @@ pub struct Finished {
     pub x_request_id: String,
     pub host: String,
     pub client: String,
+}
+
+/// See `whyslow.v1.Child`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Child {
+    pub pid: u32,
+    pub command: String,
+    pub parent_pid: u32,
+    #[serde(deserialize_with = "integer")]
+    pub start_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub wall_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub cpu_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub startup_ns: u64,
+    pub exit_code: u32,
+    pub signal: u32,
+    pub running: bool,
+    pub files_opened: u32,
+    pub ledger: Vec<LedgerEntry>,
+    #[serde(deserialize_with = "integer")]
+    pub waited_ns: u64,
+    pub count: u32,
 }
 
 /// See `whyslow.v1.Operation`.

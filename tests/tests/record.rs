@@ -39,6 +39,9 @@ fn record(live: &Live, file: &Path, options: &[&str]) -> Result<Vec<Event>> {
         "/sleep?ms=5",
         "/upstream?ms=5",
         "/cpu?ms=2",
+        "/children-shell?ms=10",
+        "/children-fork?ms=5",
+        "/children-background?ms=30",
         "/empty?token=hunter2",
         "/nothing",
     ];

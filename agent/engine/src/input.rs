@@ -169,6 +169,8 @@ pub struct Settings {
     pub show_query: bool,
     /// Keep literals, keys and arguments in the shapes of operations.
     pub show_literals: bool,
+    /// Keep the arguments of programs in their commands.
+    pub show_arguments: bool,
     /// Operations of one shape in one request from which on it is told as repeated.
     pub repeated: u64,
     /// User's route templates, tried in order before the built-in ones: `/shop/{name}/item/{id}`.
@@ -187,6 +189,7 @@ impl Default for Settings {
             start_unix_ns: 0,
             show_query: false,
             show_literals: false,
+            show_arguments: false,
             repeated: REPEATED,
             route_rules: Vec::new(),
             max_routes: 500,

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attribution;
+mod command;
 mod decode;
 mod hash;
 pub mod input;
@@ -13,6 +14,7 @@ mod listeners;
 mod losses;
 pub mod output;
 mod pipeline;
+mod programs;
 mod protocol;
 mod recent;
 pub mod redact;
@@ -24,4 +26,4 @@ pub use input::{
     Finding, Findings, Input, ListenerFact, ListenersFact, ProcessFact, Settings, WaitFact,
 };
 pub use output::{Command, Event, EventKind, Output, Query};
-pub use pipeline::{Engine, ListenersView, RoutesView, ShapesView, Stats};
+pub use pipeline::{Engine, ListenersView, ProgramsView, RoutesView, ShapesView, Stats};

@@ -29,6 +29,8 @@ pub(crate) mod reason {
     pub(crate) const SERVERS_EVICTED: &str = "servers_evicted";
     /// Too many connections: one was forgotten.
     pub(crate) const CONNECTIONS_EVICTED: &str = "connections_evicted";
+    /// Too many processes started by watched ones: one was forgotten.
+    pub(crate) const PROGRAMS_EVICTED: &str = "programs_evicted";
     /// Too many threads or processes: one was forgotten.
     pub(crate) const THREADS_EVICTED: &str = "threads_evicted";
 }

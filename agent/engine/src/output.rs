@@ -199,6 +199,8 @@ pub struct RequestFinished {
     pub queue_unknown: &'static str,
     pub body_read_ns: Option<u64>,
     pub proxy_queue_ns: Option<u64>,
+    /// Longest first.
+    pub children: Vec<Child>,
     pub loss: Vec<&'static str>,
     pub traceparent: String,
     pub x_request_id: String,
@@ -479,6 +481,81 @@ pub struct InFlight {
     pub operations: Vec<Operation>,
     pub shapes_left_out: u32,
     pub open_operations: Vec<OpenOperation>,
+    /// Longest first.
+    pub children: Vec<Child>,
+}
+
+/// A process that was started for a request. See `whyslow.v1.Child` for the meaning of each field.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/program.proto")]
+pub struct Child {
+    pub pid: u32,
+    pub command: Arc<str>,
+    pub parent_pid: u32,
+    pub start_ns: u64,
+    pub wall_ns: u64,
+    pub cpu_ns: u64,
+    pub startup_ns: u64,
+    pub exit_code: u32,
+    pub signal: u32,
+    pub running: bool,
+    pub files_opened: u32,
+    pub ledger: Vec<LedgerEntry>,
+    pub waited_ns: u64,
+    pub count: u32,
+}
+
+impl Default for Child {
+    fn default() -> Self {
+        Self {
+            pid: 0,
+            command: "".into(),
+            parent_pid: 0,
+            start_ns: 0,
+            wall_ns: 0,
+            cpu_ns: 0,
+            startup_ns: 0,
+            exit_code: 0,
+            signal: 0,
+            running: false,
+            files_opened: 0,
+            ledger: Vec::new(),
+            waited_ns: 0,
+            count: 0,
+        }
+    }
+}
+
+/// Figures of a command. See `whyslow.v1.Program`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/program.proto")]
+pub struct Program {
+    pub command: Arc<str>,
+    pub count: u64,
+    pub rate_per_s: f64,
+    pub running: u32,
+    pub failures: u64,
+    pub cpu_ns: u64,
+    pub wall_ns: u64,
+    pub waited_ns: u64,
+    pub wall_p50_ns: u64,
+    pub wall_p95_ns: u64,
+    pub wall_max_ns: u64,
+    pub started_up: u64,
+    pub startup_p50_ns: u64,
+    pub startup_p95_ns: u64,
+    pub files_opened: u64,
+    /// Most time first, the overflow entry last.
+    pub routes: Vec<ProgramRoute>,
+}
+
+/// What requests of one route started of a command. See `whyslow.v1.ProgramRoute`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/program.proto")]
+pub struct ProgramRoute {
+    pub name: Arc<RouteName>,
+    pub count: u64,
+    pub wall_ns: u64,
 }
 
 /// An operation without its whole answer. See `whyslow.v1.OpenOperation`.

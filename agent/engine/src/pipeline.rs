@@ -12,11 +12,14 @@ mod followed;
 mod head;
 mod library;
 mod lifecycle;
+mod programs;
 mod tables;
 mod tick;
 mod views;
 
 use std::collections::VecDeque;
+
+use whyslow_abi::record::RecordKind;
 
 use crate::{
     decode::{self, Record},
@@ -25,8 +28,10 @@ use crate::{
     listeners::Listeners,
     losses::{Losses, reason},
     output::{
-        Event, EventKind, Listener, Output, RequestFinished, RequestId, Route, Shape, WorkerEnded,
+        Event, EventKind, Listener, Output, Program, RequestFinished, RequestId, Route, Shape,
+        WorkerEnded,
     },
+    programs::ProgramTable,
     protocol::client::SessionOptions,
     routes::Routes,
     shapes::Shapes,
@@ -36,6 +41,7 @@ use crate::{
         libraries::Libraries,
         polls::Polls,
         processes::Processes,
+        programs::Programs,
         servers::Servers,
         signals::Signals,
         threads::{Sample, Threads},
@@ -62,6 +68,19 @@ pub struct ShapesView {
     /// By time, most first.
     pub shapes: Vec<Shape>,
     /// Shapes folded into `(other)` because the table is bounded.
+    pub folded: u64,
+    /// `folded` is at its limit: there may be more.
+    pub folded_more: bool,
+    /// Window covered, seconds: shorter than asked for when the agent is younger.
+    pub window_s: f64,
+}
+
+/// Figures of all commands over a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProgramsView {
+    /// Those first that cost most: CPU time, and time that requests waited for them.
+    pub programs: Vec<Program>,
+    /// Commands folded into `(other)` because the table is bounded.
     pub folded: u64,
     /// `folded` is at its limit: there may be more.
     pub folded_more: bool,
@@ -100,6 +119,15 @@ struct Held {
     end_ns: u64,
     /// Index of the wait, descriptor, inode number.
     paths: Vec<(usize, i32, u64)>,
+    /// Serial number of the request, whose children may be known better at the next tick.
+    children: Option<u64>,
+}
+
+impl Held {
+    /// Nothing is waited for any more.
+    fn is_ready(&self) -> bool {
+        self.paths.is_empty() && self.children.is_none()
+    }
 }
 
 /// The end of a thread, told when its open requests are settled.
@@ -124,6 +152,8 @@ pub struct Engine {
     routes: Routes,
     shapes: Shapes,
     listeners: Listeners,
+    programs: Programs,
+    program_table: ProgramTable,
     polls: Polls,
     held: Vec<Held>,
     /// Requests whose process or thread ended: connection, serial number.
@@ -153,6 +183,8 @@ impl Engine {
             ),
             shapes: Shapes::new(settings.start_ns),
             listeners: Listeners::new(settings.start_ns),
+            programs: Programs::default(),
+            program_table: ProgramTable::new(settings.start_ns),
             now_ns: settings.start_ns,
             servers: Servers::new(SessionOptions {
                 show_literals: settings.show_literals,
@@ -188,7 +220,9 @@ impl Engine {
                 let sample = slot.map(|bytes| decode::slot(&bytes));
                 match sample {
                     Some(Ok((slot, state))) => {
-                        self.sampled(tid, Some(Sample::new(&slot, state, wait)));
+                        let sample = Sample::new(&slot, state, wait);
+                        self.programs.sampled(&slot, &sample);
+                        self.sampled(tid, Some(sample));
                     }
                     Some(Err(_)) => self.losses.add(reason::UNKNOWN_RECORD, 1, 0),
                     None => self.sampled(tid, None),
@@ -232,7 +266,9 @@ impl Engine {
         if let Record::Lifecycle(lifecycle) = &record {
             self.before_lifecycle(lifecycle);
         }
-        self.note_sequence(&header);
+        if header.sequence != 0 || header.kind != RecordKind::Program as u32 {
+            self.note_sequence(&header);
+        }
         match &record {
             Record::Begin(begin) => self.begin(begin, out),
             Record::Piece(piece) => self.piece(piece, out),
@@ -246,6 +282,7 @@ impl Engine {
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
             Record::Turn(turn) => self.turned(turn),
+            Record::Program(program) => self.program(program),
         }
     }
 

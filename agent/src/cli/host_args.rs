@@ -90,6 +90,9 @@ pub(super) struct HostArgs {
         help_heading = "What to watch"
     )]
     exclude_cgroup: Vec<String>,
+    /// Follow all programs that are started on this host, not only those that watched processes start
+    #[arg(long, help_heading = "What to watch")]
+    programs: Option<bool>,
     /// Route template, tried before the built-in rules: '/shop/{name}/item/{id}'; repeatable
     #[arg(
         long = "route-rule",
@@ -100,6 +103,9 @@ pub(super) struct HostArgs {
     /// Keep the values of query strings (they may hold secrets)
     #[arg(long, help_heading = "Requests")]
     show_query: Option<bool>,
+    /// Keep the arguments of the programs that are started (they may hold secrets)
+    #[arg(long, help_heading = "Requests")]
+    show_arguments: Option<bool>,
     /// Read what requests ask of databases, caches, HTTP and name servers: counts, times, shapes. Costs more
     #[arg(long, help_heading = "Requests")]
     operations: Option<bool>,
@@ -146,8 +152,10 @@ pub(super) fn given(matches: &ArgMatches) -> Vec<String> {
 }
 
 /// Flags that can also be turned off, should the file turn them on.
-const SWITCHES: [&str; 4] = [
+const SWITCHES: [&str; 6] = [
     "show_query",
+    "show_arguments",
+    "programs",
     "operations",
     "show_literals",
     "library_probes",
@@ -209,6 +217,7 @@ impl HostArgs {
                     .unwrap_or(defaults.max_connections),
             )?,
             wait_floor_ns,
+            all_programs: self.programs.or(config.programs).unwrap_or(false),
             operations,
             library_probes,
         })
@@ -262,6 +271,10 @@ impl HostArgs {
         Settings {
             show_query: self.show_query.or(config.show_query).unwrap_or(false),
             show_literals,
+            show_arguments: self
+                .show_arguments
+                .or(config.show_arguments)
+                .unwrap_or(false),
             repeated: self
                 .repeated
                 .or(config.repeated)

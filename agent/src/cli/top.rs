@@ -28,7 +28,7 @@ const IF_LOST: &str = "start the agent again; whyslow top without --once waits f
     whyslow top --once --pane shapes\n  \
     whyslow top --once --json | jq .\n\n\
     Keys: ? help, q quit, space pause, j/k move, PgUp/PgDn, g/G first/last, Enter detail, Esc back, \
-    Tab or 1 2 3 4 7 lists (in flight, routes, workers, shapes, listeners), 0 overview, z zoom, </> sort, I invert, / filter, \
+    Tab or 1 2 3 4 5 7 lists (in flight, routes, workers, shapes, programs, listeners), 0 overview, z zoom, </> sort, I invert, / filter, \
     +/- interval, i agent.\n\n\
     Details of a route: its ledger, the shapes that it asks for, and the slowest and latest requests that finish \
     while they are open; of a shape: the routes that ask for it, and the same. +: at least so many.")]
@@ -45,10 +45,10 @@ pub(super) struct TopArgs {
     /// With --once: how long to watch before the snapshot
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration::parse)]
     settle: Duration,
-    /// What to show first, with --once alone: overview (all), in-flight, routes, workers, shapes or listeners
+    /// What to show first, with --once alone: overview (all), in-flight, routes, workers, shapes, programs or listeners
     #[arg(long, value_name = "PANE", default_value = "overview")]
     pane: Pane,
-    /// Window of the figures by route and by shape, at most 10m
+    /// Window of the figures by route, shape and program, at most 10m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     window: Duration,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use std::sync::{
 
 use tokio::sync::{mpsc, oneshot};
 use whyslow_engine::{
-    ListenersView, RoutesView, ShapesView,
+    ListenersView, ProgramsView, RoutesView, ShapesView,
     output::{InFlight, Worker},
 };
 use whyslow_proto::v1;
@@ -39,6 +39,10 @@ pub(super) enum Control {
     Listeners {
         window_s: u32,
         reply: oneshot::Sender<At<ListenersView>>,
+    },
+    Programs {
+        window_s: u32,
+        reply: oneshot::Sender<At<ProgramsView>>,
     },
     Workers {
         reply: oneshot::Sender<At<Vec<Worker>>>,
@@ -148,6 +152,15 @@ impl Handle {
     /// See [`AskError`].
     pub async fn listeners(&self, window_s: u32) -> Result<At<ListenersView>, AskError> {
         self.ask(|reply| Control::Listeners { window_s, reply })
+            .await
+    }
+
+    /// Figures by command over the last `window_s` seconds; 0: 60.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn programs(&self, window_s: u32) -> Result<At<ProgramsView>, AskError> {
+        self.ask(|reply| Control::Programs { window_s, reply })
             .await
     }
 

@@ -10,6 +10,7 @@ use whyslow_proto::v1;
 
 use crate::host::Anchor;
 
+mod children;
 pub mod fields;
 pub mod filter;
 pub mod grpc;

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt::Write as _};
 use whyslow_proto::v1::{self, event::Event as Kind};
 use whyslow_top::printable;
 
-use super::{fields::Fields, printer::Format};
+use super::{children::children, fields::Fields, printer::Format};
 use crate::host;
 
 /// Accounts shown for each request.
@@ -53,6 +53,7 @@ impl Format for TextLines {
         out.extend(format!("{time}  {}\n", printable(&line)).bytes());
         if let Kind::RequestFinished(request) = kind {
             blame(&request.waits, out);
+            children(request, out);
             operations(&request.operations, out);
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! Domain types to wire types, field by field. No decisions are made here.
 
+use whyslow_abi::descriptor::IoKind;
 use whyslow_engine::output::{
-    Event, EventKind, Holder, InFlight, LedgerEntry, Listener, OpenOperation, Operation,
-    RequestFinished, RequestStarted, Route, Served, Shape, ShapeRoute, Target, WaitEntry, Waker,
-    Worker, WorkerEnded, WorkerStarted,
+    Child, Event, EventKind, Holder, InFlight, LedgerEntry, Listener, OpenOperation, Operation,
+    Program, ProgramRoute, RequestFinished, RequestStarted, Route, Served, Shape, ShapeRoute,
+    Target, WaitEntry, Waker, Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -88,18 +89,14 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         binding: finished.binding.name().to_owned(),
         binding_reason: finished.binding_reason.to_owned(),
         ledger: ledger(&finished.ledger),
-        waits: finished.waits.iter().map(wait).collect(),
+        waits: finished
+            .waits
+            .iter()
+            .map(|entry| wait(entry, &finished.children))
+            .collect(),
         bytes_in: finished.bytes_in,
         bytes_out: finished.bytes_out,
-        bytes: finished
-            .bytes
-            .iter()
-            .map(|(kind, r#in, out)| v1::Bytes {
-                kind: kind.name().to_owned(),
-                r#in: *r#in,
-                out: *out,
-            })
-            .collect(),
+        bytes: finished.bytes.iter().map(bytes).collect(),
         syscalls: finished
             .syscalls
             .iter()
@@ -128,6 +125,34 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         body_read_ns: finished.body_read_ns,
         proxy_queue_ns: finished.proxy_queue_ns,
         queue_unknown: finished.queue_unknown.to_owned(),
+        children: finished.children.iter().map(child).collect(),
+    }
+}
+
+fn bytes((kind, r#in, out): &(IoKind, u64, u64)) -> v1::Bytes {
+    v1::Bytes {
+        kind: kind.name().to_owned(),
+        r#in: *r#in,
+        out: *out,
+    }
+}
+
+fn child(child: &Child) -> v1::Child {
+    v1::Child {
+        pid: child.pid,
+        command: (*child.command).to_owned(),
+        parent_pid: child.parent_pid,
+        start_ns: child.start_ns,
+        wall_ns: child.wall_ns,
+        cpu_ns: child.cpu_ns,
+        startup_ns: child.startup_ns,
+        exit_code: child.exit_code,
+        signal: child.signal,
+        running: child.running,
+        files_opened: child.files_opened,
+        ledger: ledger(&child.ledger),
+        waited_ns: child.waited_ns,
+        count: child.count,
     }
 }
 
@@ -190,12 +215,13 @@ pub fn in_flight(request: &InFlight, anchor: Anchor) -> v1::InFlightRequest {
         phase: request.phase.to_owned(),
         account: account(request.account),
         since_ns: request.since_ns,
-        wait_target: wait_target(&request.target),
+        wait_target: wait_target(&request.target, &request.children),
         ledger: ledger(&request.ledger),
         binding: request.binding.name().to_owned(),
         operations: request.operations.iter().map(operation).collect(),
         shapes_left_out: request.shapes_left_out,
         open_operations: request.open_operations.iter().map(open_operation).collect(),
+        children: request.children.iter().map(child).collect(),
     }
 }
 
@@ -294,6 +320,38 @@ pub fn listener(listener: &Listener) -> v1::Listener {
     }
 }
 
+/// Figures of a command.
+#[must_use]
+pub fn program(program: &Program) -> v1::Program {
+    v1::Program {
+        command: (*program.command).to_owned(),
+        count: program.count,
+        rate_per_s: program.rate_per_s,
+        running: program.running,
+        failures: program.failures,
+        cpu_ns: program.cpu_ns,
+        wall_ns: program.wall_ns,
+        waited_ns: program.waited_ns,
+        wall_p50_ns: program.wall_p50_ns,
+        wall_p95_ns: program.wall_p95_ns,
+        wall_max_ns: program.wall_max_ns,
+        started_up: program.started_up,
+        startup_p50_ns: program.startup_p50_ns,
+        startup_p95_ns: program.startup_p95_ns,
+        files_opened: program.files_opened,
+        routes: program.routes.iter().map(program_route).collect(),
+    }
+}
+
+fn program_route(started: &ProgramRoute) -> v1::ProgramRoute {
+    v1::ProgramRoute {
+        method: started.name.method.clone(),
+        route: started.name.route.clone(),
+        count: started.count,
+        wall_ns: started.wall_ns,
+    }
+}
+
 /// A worker as it stands.
 #[must_use]
 pub fn worker(worker: &Worker) -> v1::Worker {
@@ -343,12 +401,12 @@ fn ledger(entries: &[LedgerEntry]) -> Vec<v1::LedgerEntry> {
         .collect()
 }
 
-fn wait(wait: &WaitEntry) -> v1::Wait {
+fn wait(wait: &WaitEntry, children: &[Child]) -> v1::Wait {
     v1::Wait {
         account: wait.account.name().to_owned(),
         start_ns: wait.start_ns,
         ns: wait.ns,
-        wait_target: wait_target(&wait.target),
+        wait_target: wait_target(&wait.target, children),
         holder: wait.holder.as_ref().map(holder),
         waker: wait.waker.as_ref().map(waker),
         served: wait.served.as_ref().map(served),
@@ -400,7 +458,8 @@ fn holder(holder: &Holder) -> v1::Holder {
     }
 }
 
-fn wait_target(target: &Target) -> Option<v1::WaitTarget> {
+/// `children`: of the request, which name processes.
+fn wait_target(target: &Target, children: &[Child]) -> Option<v1::WaitTarget> {
     use v1::wait_target::Target as Wire;
     let target = match target {
         Target::Unknown => return None,
@@ -414,7 +473,11 @@ fn wait_target(target: &Target) -> Option<v1::WaitTarget> {
         }),
         Target::Process(pid) => Wire::Process(v1::ProcessTarget {
             pid: *pid,
-            comm: String::new(),
+            comm: children
+                .iter()
+                .find(|child| child.pid == *pid && *pid != 0)
+                .map(|child| (*child.command).to_owned())
+                .unwrap_or_default(),
         }),
     };
     Some(v1::WaitTarget {

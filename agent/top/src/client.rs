@@ -19,8 +19,9 @@ use tonic::{
 };
 use whyslow_proto::v1::{
     Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, ListenersRequest,
-    ListenersResponse, RoutesRequest, RoutesResponse, ShapesRequest, ShapesResponse,
-    SubscribeRequest, WorkersRequest, WorkersResponse, whyslow_client::WhyslowClient,
+    ListenersResponse, ProgramsRequest, ProgramsResponse, RoutesRequest, RoutesResponse,
+    ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest, WorkersResponse,
+    whyslow_client::WhyslowClient,
 };
 
 use crate::{Connector, finished::Finished, text::clean};
@@ -47,6 +48,8 @@ pub(crate) struct Snapshot {
     pub(crate) workers: WorkersResponse,
     /// Shapes of operations; empty also for an agent that does not know the question.
     pub(crate) shapes: ShapesResponse,
+    /// What is started; empty also for an agent that does not know the question.
+    pub(crate) programs: ProgramsResponse,
     /// Listening sockets; empty also for an agent that does not know the question.
     pub(crate) listeners: ListenersResponse,
 }
@@ -144,7 +147,8 @@ impl<'a> Agent<'a> {
 
     async fn ask(&self) -> Result<Snapshot, Status> {
         let window_s = self.window_s;
-        let (mut a, mut b, mut c, mut d, mut e, mut f) = (
+        let (mut a, mut b, mut c, mut d, mut e, mut f, mut g) = (
+            self.client.clone(),
             self.client.clone(),
             self.client.clone(),
             self.client.clone(),
@@ -154,12 +158,14 @@ impl<'a> Agent<'a> {
         );
         let shapes = async { or_nothing(e.shapes(ShapesRequest { window_s }).await) };
         let listeners = async { or_nothing(f.listeners(ListenersRequest { window_s }).await) };
-        let (info, in_flight, routes, workers, shapes, listeners) = tokio::try_join!(
+        let programs = async { or_nothing(g.programs(ProgramsRequest { window_s }).await) };
+        let (info, in_flight, routes, workers, shapes, programs, listeners) = tokio::try_join!(
             a.info(InfoRequest {}),
             b.in_flight(InFlightQuery::default()),
             c.routes(RoutesRequest { window_s }),
             d.workers(WorkersRequest::default()),
             shapes,
+            programs,
             listeners,
         )?;
         Ok(Snapshot {
@@ -168,6 +174,7 @@ impl<'a> Agent<'a> {
             routes: routes.into_inner(),
             workers: workers.into_inner(),
             shapes: shapes.into_inner(),
+            programs: programs.into_inner(),
             listeners: listeners.into_inner(),
         })
     }

@@ -166,6 +166,35 @@ const SHAPES: [Column; 10] = [
     ),
 ];
 
+const PROGRAMS: [Column; 11] = [
+    number("RATE/S", 6, 60, "runs per second"),
+    number("RUNS", 6, 0, "runs that ended within the window"),
+    number("NOW", 4, 50, "processes that run it now"),
+    number(
+        "FAIL",
+        5,
+        80,
+        "runs that ended with a status other than 0 or by a signal",
+    ),
+    number(
+        "COST",
+        8,
+        0,
+        "CPU time of the runs, and time that requests waited for them",
+    ),
+    number("CPU", 8, 90, "CPU time of the runs"),
+    number("CPU/RUN", 7, 100, "CPU time of a run, mean"),
+    number("START", 7, 0, "from exec to the first output, median"),
+    number("P50", 7, 70, "from start to end, median"),
+    number("P95", 7, 80, "95 % of the runs were shorter"),
+    text(
+        "PROGRAM",
+        Width::Flex(8),
+        0,
+        "what is run, without its arguments",
+    ),
+];
+
 const LISTENERS: [Column; 10] = [
     number(
         "QUEUE",
@@ -202,6 +231,7 @@ impl Column {
             List::Routes => &ROUTES,
             List::Workers => &WORKERS,
             List::Shapes => &SHAPES,
+            List::Programs => &PROGRAMS,
             List::Listeners => &LISTENERS,
         }
     }
@@ -260,7 +290,7 @@ impl Column {
 mod tests {
     use super::*;
     use crate::{client::Snapshot, rows::rows};
-    use whyslow_proto::v1::{InFlightRequest, Listener, Route, Shape, Worker};
+    use whyslow_proto::v1::{InFlightRequest, Listener, Program, Route, Shape, Worker};
 
     #[test]
     fn a_layout_fills_the_width() {
@@ -285,6 +315,7 @@ mod tests {
         snapshot.routes.routes.push(Route::default());
         snapshot.workers.workers.push(Worker::default());
         snapshot.shapes.shapes.push(Shape::default());
+        snapshot.programs.programs.push(Program::default());
         snapshot.listeners.listeners.push(Listener::default());
         for list in List::ALL {
             assert_eq!(rows(&snapshot, list)[0].cells.len(), Column::of(list).len());

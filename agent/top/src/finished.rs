@@ -49,7 +49,7 @@ impl Wanted {
                 let known = shape.routes.iter().all(|r| r.route != OTHER_ROUTE);
                 if known { all } else { Vec::new() }
             }
-            Key::Request(_) | Key::Worker(..) | Key::Listener(..) => return None,
+            Key::Request(_) | Key::Worker(..) | Key::Program(_) | Key::Listener(..) => return None,
         };
         Some(Self {
             key: key.clone(),
@@ -125,7 +125,7 @@ impl Finished {
                 let times = request.operations.iter().filter(of_shape);
                 times.map(|one| one.total_ns).reduce(u64::saturating_add)
             }
-            Key::Request(_) | Key::Worker(..) | Key::Listener(..) => None,
+            Key::Request(_) | Key::Worker(..) | Key::Program(_) | Key::Listener(..) => None,
         }
     }
 }

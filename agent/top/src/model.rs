@@ -44,17 +44,20 @@ pub(crate) enum List {
     Workers,
     /// Shapes of operations.
     Shapes,
+    /// Programs that are started.
+    Programs,
     /// Listening sockets.
     Listeners,
 }
 
 impl List {
     /// All, in the order of `Tab`.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::InFlight,
         Self::Routes,
         Self::Workers,
         Self::Shapes,
+        Self::Programs,
         Self::Listeners,
     ];
 
@@ -64,7 +67,8 @@ impl List {
             Self::Routes => 1,
             Self::Workers => 2,
             Self::Shapes => 3,
-            Self::Listeners => 4,
+            Self::Programs => 4,
+            Self::Listeners => 5,
         }
     }
 
@@ -167,6 +171,7 @@ impl Model {
             Pane::Routes => (List::Routes, true),
             Pane::Workers => (List::Workers, true),
             Pane::Shapes => (List::Shapes, true),
+            Pane::Programs => (List::Programs, true),
             Pane::Listeners => (List::Listeners, true),
         };
         Self {

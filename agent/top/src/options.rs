@@ -16,22 +16,25 @@ pub enum Pane {
     Workers,
     /// Shapes of operations alone.
     Shapes,
+    /// Programs that are started alone.
+    Programs,
     /// Listening sockets alone.
     Listeners,
 }
 
 impl Pane {
     /// All panes, for the help of a command line.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Overview,
         Self::InFlight,
         Self::Routes,
         Self::Workers,
         Self::Shapes,
+        Self::Programs,
         Self::Listeners,
     ];
 
-    /// Its name on the command line: `overview`, `in-flight`, `routes`, `workers`, `shapes`, `listeners`.
+    /// Its name on the command line: `overview`, `in-flight`, `routes`, `workers`, `shapes`, `programs`, `listeners`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -40,6 +43,7 @@ impl Pane {
             Self::Routes => "routes",
             Self::Workers => "workers",
             Self::Shapes => "shapes",
+            Self::Programs => "programs",
             Self::Listeners => "listeners",
         }
     }
@@ -60,7 +64,7 @@ impl FromStr for Pane {
             .find(|pane| pane.name() == text)
             .ok_or_else(|| {
                 anyhow::anyhow!(
-                    "no pane {text:?}: overview, in-flight, routes, workers, shapes or listeners"
+                    "no pane {text:?}: overview, in-flight, routes, workers, shapes, programs or listeners"
                 )
             })
     }

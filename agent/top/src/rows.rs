@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use whyslow_proto::v1::{
-    InFlightRequest, LedgerEntry, Listener, Operation, Route, Shape, WaitTarget, Worker,
+    InFlightRequest, LedgerEntry, Listener, Operation, Program, Route, Shape, WaitTarget, Worker,
     wait_target::Target,
 };
 
@@ -36,6 +36,8 @@ pub(crate) enum Key {
     Worker(u32, u32),
     /// Protocol and shape.
     Shape(String, String),
+    /// Command.
+    Program(String),
     /// Address and process.
     Listener(String, u32),
 }
@@ -94,6 +96,15 @@ impl Key {
             .find(|s| Self::of_shape(s) == *self)
     }
 
+    /// The program with this key.
+    pub(crate) fn program<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Program> {
+        let Self::Program(command) = self else {
+            return None;
+        };
+        let mut programs = snapshot.programs.programs.iter();
+        programs.find(|program| program.command == *command)
+    }
+
     /// The listening socket with this key.
     pub(crate) fn listener<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Listener> {
         let mut listeners = snapshot.listeners.listeners.iter();
@@ -107,6 +118,7 @@ impl Key {
             Self::Route(..) => self.route(snapshot).is_some(),
             Self::Worker(..) => self.worker(snapshot).is_some(),
             Self::Shape(..) => self.shape(snapshot).is_some(),
+            Self::Program(_) => self.program(snapshot).is_some(),
             Self::Listener(..) => self.listener(snapshot).is_some(),
         }
     }
@@ -198,6 +210,7 @@ impl Sorting {
             List::InFlight | List::Workers => "",
             List::Routes => "WORK",
             List::Shapes => "TOTAL",
+            List::Programs => "COST",
             List::Listeners => "ADDRESS",
         };
         let place = Column::of(list).iter().position(|c| c.name == first);
@@ -258,6 +271,10 @@ pub(crate) fn rows(snapshot: &Snapshot, list: List) -> Vec<Row> {
             routes.map(|r| route_row(r, reads)).collect()
         }
         List::Shapes => snapshot.shapes.shapes.iter().map(shape_row).collect(),
+        List::Programs => {
+            let programs = snapshot.programs.programs.iter();
+            programs.map(program_row).collect()
+        }
         List::Listeners => {
             let listeners = snapshot.listeners.listeners.iter();
             listeners.map(listeners::row).collect()
@@ -359,6 +376,32 @@ fn shape_row(shape: &Shape) -> Row {
             text(&shape.protocol),
             text(&shape.peer),
             cut(&shape.shape, Cut::Middle),
+        ],
+    }
+}
+
+/// CPU time of a program's runs, and time that requests waited for them, ns.
+pub(crate) fn cost_ns(program: &Program) -> u64 {
+    program.cpu_ns.saturating_add(program.waited_ns)
+}
+
+fn program_row(program: &Program) -> Row {
+    let known = |ns: u64| (ns > 0).then_some(ns);
+    let of_one = program.cpu_ns.checked_div(program.count);
+    Row {
+        key: Key::Program(program.command.clone()),
+        cells: vec![
+            cell(rate(program.rate_per_s), program.rate_per_s),
+            cell(count(program.count), program.count as f64),
+            number(program.running),
+            trouble(program.failures, false),
+            time(Some(cost_ns(program))),
+            time(Some(program.cpu_ns)),
+            time(of_one),
+            time(known(program.startup_p50_ns)),
+            time(known(program.wall_p50_ns)),
+            time(known(program.wall_p95_ns)),
+            cut(&program.command, Cut::Middle),
         ],
     }
 }

@@ -125,7 +125,8 @@ fn unless_closed(error: io::Error) -> anyhow::Result<()> {
     Err(error).context("write to standard output")
 }
 
-/// `{"info": …, "inFlight": …, "routes": …, "workers": …, "shapes": …, "listeners": …}`: the answers, in one line.
+/// `{"info": …, "inFlight": …, "routes": …, "workers": …, "shapes": …, "programs": …,
+/// "listeners": …}`: the answers, in one line.
 pub(crate) fn json_line(snapshot: Option<&Snapshot>) -> String {
     let object = snapshot.map_or(Value::Null, |s| {
         json!({
@@ -134,6 +135,7 @@ pub(crate) fn json_line(snapshot: Option<&Snapshot>) -> String {
             "routes": s.routes,
             "workers": s.workers,
             "shapes": s.shapes,
+            "programs": s.programs,
             "listeners": s.listeners,
         })
     });

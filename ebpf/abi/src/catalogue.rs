@@ -90,7 +90,7 @@ pub const PROBES: &[Probe] = &[
         hook: Hook::Tracepoint("sched_process_exec"),
         object: ObjectFile::Core,
         feature: "core",
-        purpose: "drops helpers that run another program",
+        purpose: "tells which programs are started, and follows them",
     },
     Probe {
         name: "process_exit",

@@ -24,5 +24,7 @@ crate::integer_enum! {
         /// Bytes that a client sent to a watched thread, on a connection without a request, did not
         /// begin one; once per connection.
         NotHttp = 9 => "not_http",
+        /// The slots for programs that watched processes start were taken: one is not followed.
+        ProgramSlotsFull = 10 => "program_slots_full",
     }
 }

@@ -144,6 +144,20 @@ pub const FIELDS: &[Field] = &[
     ),
     field("OFF_EPITEM_FILE", "epitem", "ffd.file", "core"),
     field("OFF_EPITEM_DATA", "epitem", "event.data", "core"),
+    field("OFF_TASK_MM", "task_struct", "mm", "program_names"),
+    field(
+        "OFF_MM_ARG_START",
+        "mm_struct",
+        "arg_start",
+        "program_names",
+    ),
+    field("OFF_MM_ARG_END", "mm_struct", "arg_end", "program_names"),
+    field(
+        "OFF_BPRM_FILENAME",
+        "linux_binprm",
+        "filename",
+        "program_names",
+    ),
 ];
 
 /// Names of the other globals, with what they are. All `u64`.
@@ -154,6 +168,8 @@ pub mod global {
     pub const DISCOVER: &str = "DISCOVER";
     /// 1: what a thread with a request exchanges with servers is copied.
     pub const COPY_DATA: &str = "COPY_DATA";
+    /// 1: programs that no watched process started are followed too.
+    pub const ALL_PROGRAMS: &str = "ALL_PROGRAMS";
     /// Shortest wait that is kept with a request, ns.
     pub const WAIT_FLOOR_NS: &str = "WAIT_FLOOR_NS";
     /// Which argument of `sched_switch` is the previous state; `u64::MAX`: none (before 5.18).

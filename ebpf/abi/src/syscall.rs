@@ -44,7 +44,7 @@ crate::integer_enum! {
         Fcntl = 18 => "fcntl",
         /// `fsync(fd = arg0)` and its family.
         Sync = 19 => "sync",
-        /// Looks up or reads file-system state.
+        /// Looks up or reads file-system state, or a program to run.
         FileLookup = 20 => "file_lookup",
         /// Changes file-system state.
         FileChange = 21 => "file_change",
@@ -52,7 +52,7 @@ crate::integer_enum! {
         Sleep = 22 => "sleep",
         /// Waits for a child (`wait4(pid = arg0)`, `waitid(.., id = arg1)`).
         WaitChild = 23 => "wait_child",
-        /// Starts a process or thread, or replaces its program.
+        /// Starts a process or thread.
         Spawn = 24 => "spawn",
         /// `listen(fd = arg0)`.
         Listen = 25 => "listen",
@@ -167,8 +167,8 @@ pub const X86_64: [u16; TABLE_SIZE] = table(&[
     (
         SyscallKind::FileLookup,
         &[
-            2, 4, 5, 6, 8, 21, 78, 79, 80, 81, 89, 137, 138, 191, 192, 193, 217, 257, 262, 267,
-            269, 332, 437, 439,
+            2, 4, 5, 6, 8, 21, 59, 322, 78, 79, 80, 81, 89, 137, 138, 191, 192, 193, 217, 257, 262,
+            267, 269, 332, 437, 439,
         ],
     ),
     (
@@ -180,7 +180,7 @@ pub const X86_64: [u16; TABLE_SIZE] = table(&[
     ),
     (SyscallKind::Sleep, &[35, 230]),
     (SyscallKind::WaitChild, &[61, 247]),
-    (SyscallKind::Spawn, &[56, 57, 58, 59, 322, 435]),
+    (SyscallKind::Spawn, &[56, 57, 58, 435]),
     (SyscallKind::Listen, &[50]),
     (SyscallKind::IoUring, &[425, 426, 427]),
     (
@@ -214,7 +214,7 @@ pub const AARCH64: [u16; TABLE_SIZE] = table(&[
     (
         SyscallKind::FileLookup,
         &[
-            8, 9, 10, 17, 43, 44, 48, 49, 50, 56, 61, 62, 78, 79, 80, 291, 437, 439,
+            8, 9, 10, 17, 221, 281, 43, 44, 48, 49, 50, 56, 61, 62, 78, 79, 80, 291, 437, 439,
         ],
     ),
     (
@@ -225,7 +225,7 @@ pub const AARCH64: [u16; TABLE_SIZE] = table(&[
     ),
     (SyscallKind::Sleep, &[101, 115]),
     (SyscallKind::WaitChild, &[95, 260]),
-    (SyscallKind::Spawn, &[220, 221, 281, 435]),
+    (SyscallKind::Spawn, &[220, 435]),
     (SyscallKind::Listen, &[201]),
     (SyscallKind::IoUring, &[425, 426, 427]),
     (

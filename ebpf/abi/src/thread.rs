@@ -47,6 +47,11 @@ pub const ASKED: u32 = 2;
 /// Bit of [`ThreadSlot::flags`]: it has written to the client of its request since it last shipped what it
 /// exchanged with a server.
 pub const ANSWERED: u32 = 4;
+/// Bit of [`ThreadSlot::flags`]: its process runs a program that a watched process started, or descends from one.
+pub const PROGRAM: u32 = 8;
+/// Bit of [`ThreadSlot::flags`]: a program started by a program: [`ThreadLink::ancestor`] is the watched process
+/// that started the first of them.
+pub const NESTED: u32 = 16;
 /// Bit of [`ThreadSlot::flags`]: it is within a function of a library that encrypts (map `LIBRARY_CALLS`).
 pub const ENCRYPTS: u32 = 1 << 16;
 
@@ -97,7 +102,7 @@ pub struct ThreadSlot {
     pub tgid: u32,
     /// [`ThreadState`].
     pub state: u32,
-    /// Bits: `USED_IO_URING`, `ASKED`, `ANSWERED`, `ENCRYPTS`, `FOLLOWED`.
+    /// Bits: `USED_IO_URING`, `ASKED`, `ANSWERED`, `PROGRAM`, `NESTED`, `ENCRYPTS`, `FOLLOWED`.
     pub flags: u32,
     /// Since when in `state`; time before is in `totals`.
     pub since_ns: u64,
@@ -137,6 +142,12 @@ pub struct ThreadSlot {
     pub data_budget: u32,
     /// Inode number of the socket without a peer that the thread last asked for a name on; 0: none.
     pub name_socket: u64,
+    /// Program: first write to descriptor 1 or 2; 0: none yet.
+    pub first_output_ns: u64,
+    /// Program: files that it opened.
+    pub files_opened: u32,
+    /// Padding.
+    pub reserved_files: u32,
     /// Its last wait for the lock of its interpreter.
     pub lock_wait: LockWait,
     /// Of a server that is followed.
@@ -153,7 +164,7 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 152
+        == 168
             + size_of::<LockWait>()
             + size_of::<Turn>()
             + size_of::<Totals>()

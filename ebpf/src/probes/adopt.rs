@@ -1,16 +1,17 @@
 //! The adoption pass: a task iterator that the agent runs to start or stop watching processes that
 //! run already. It goes through all threads once and does what `TARGETS` says of their process.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use whyslow_abi::{
     record::{LIFE_FOLLOWED, LifecycleKind},
-    thread::{Adoption, FOLLOWED, ThreadState},
+    thread::{Adoption, FOLLOWED, PROGRAM, ThreadSlot, ThreadState},
 };
 
 use crate::{
     emit::{self, Life},
     kernel::{self, OFF_TASK_FLAGS, SELF_TGID, Task, TaskIteration},
+    library::clock,
     maps::TARGETS,
+    program,
     thread::{self, Line, Mark, PF_EXITING},
 };
 
@@ -44,6 +45,13 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
         if let Some(index) = index {
             thread::release(index);
         }
+    } else if action == Adoption::Watch as u32
+        && let Some((index, slot)) = mark.and_then(thread::slot_of)
+    {
+        if slot.flags & PROGRAM != 0 {
+            program::unmark(slot);
+            tell(task, slot, index, clock());
+        }
     } else if index.is_none() {
         let line = thread::link(task).map_or(Line::NONE, |link| Line::of(link));
         if action == Adoption::Watch as u32 || action == Adoption::Follow as u32 {
@@ -57,21 +65,25 @@ pub fn adopt(ctx: *const TaskIteration) -> i32 {
 
 #[inline(always)]
 fn start(task: *const Task, line: Line, follow: bool) {
-    // SAFETY: no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = clock();
     let Some(index) = thread::watch(task, line, ThreadState::Unknown, now) else {
         return;
     };
-    let Some(slot) = thread::watched(task) else {
-        return;
-    };
-    if follow {
-        slot.flags = FOLLOWED;
+    if let Some(slot) = thread::watched(task) {
+        if follow {
+            slot.flags = FOLLOWED;
+        }
+        tell(task, slot, index, now);
     }
+}
+
+#[inline(always)]
+fn tell(task: *const Task, slot: &mut ThreadSlot, index: u32, now: u64) {
+    let followed = slot.flags & FOLLOWED != 0;
     let life = Life {
         event: LifecycleKind::Adopted,
         other: 0,
-        code: if follow { LIFE_FOLLOWED } else { 0 },
+        code: if followed { LIFE_FOLLOWED } else { 0 },
         last: 0,
         slot: index,
     };

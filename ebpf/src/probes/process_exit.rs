@@ -1,7 +1,10 @@
 //! `sched_process_exit`: a thread ends; its book is closed.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use whyslow_abi::{record::LifecycleKind, thread::ThreadState};
+use whyslow_abi::{
+    record::{LifecycleKind, ProgramEvent},
+    thread::{PROGRAM, ThreadState},
+};
 
 use crate::{
     connection,
@@ -10,6 +13,7 @@ use crate::{
         self, OFF_SIGNAL_FLAGS, OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_SIGNAL, current_task,
     },
     ledger,
+    program::{self, Told},
     thread::{self, write_begin, write_end},
 };
 
@@ -46,6 +50,21 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     ledger::refresh_counters(slot, task);
     connection::on_exit(slot, live == 0 || flags & SIGNAL_GROUP_EXIT != 0, now);
     write_end(slot);
+    if slot.flags & PROGRAM != 0 {
+        let told = Told {
+            event: ProgramEvent::Exit,
+            other: 0,
+            code,
+            last: u32::from(live == 0),
+            slot: index,
+            parent: 0,
+            image: 0,
+        };
+        program::tell(task, slot, &told, now);
+        thread::ended(task);
+        thread::release(index);
+        return 0;
+    }
     let life = Life {
         event: LifecycleKind::Exit,
         other: 0,

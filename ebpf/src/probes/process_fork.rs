@@ -3,16 +3,16 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use whyslow_abi::{
-    record::{LIFE_FOLLOWED, LifecycleKind},
-    thread::{FOLLOWED, ThreadState},
+    record::{LIFE_FOLLOWED, LifecycleKind, ProgramEvent},
+    thread::{FOLLOWED, NESTED, PROGRAM, ThreadState},
 };
 
 use crate::{
     emit::{self, Life},
     interpreter,
     kernel::{self, Task},
+    program::{self, Told},
     thread::{self, Line},
-    turn,
 };
 
 /// Entry.
@@ -26,7 +26,9 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let Some(link) = thread::link(parent) else {
         return 0;
     };
-    let watched = mark.slot().is_some();
+    let above =
+        thread::slot_of(mark).map_or(0, |(_, slot)| slot.flags & (PROGRAM | NESTED | FOLLOWED));
+    let watched = mark.slot().is_some() && (above & PROGRAM == 0 || program::take_leave());
     let process = kernel::tgid(parent) != kernel::tgid(child);
     if process {
         interpreter::inherit(kernel::tgid(parent), kernel::tgid(child));
@@ -34,7 +36,12 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let line = if process && watched {
         Line {
             origin: kernel::tgid(parent),
-            ancestor: link.origin,
+            // Of programs, the watched process that started the first one.
+            ancestor: if above & NESTED != 0 {
+                link.ancestor
+            } else {
+                link.origin
+            },
         }
     } else {
         Line::of(link)
@@ -47,19 +54,40 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let now = unsafe { bpf_ktime_get_ns() };
     // It is about to be woken for the first time; until then it waits for a CPU.
     let Some(index) = thread::watch(child, line, ThreadState::Runnable, now) else {
+        if above & PROGRAM != 0 {
+            program::give_back();
+        }
         return 0;
     };
     let Some(slot) = thread::watched(child) else {
         return 0;
     };
-    let followed = thread::slot_of(mark).is_some_and(|(_, parent)| turn::is_followed(parent));
-    if followed {
-        slot.flags = FOLLOWED;
+    if above & PROGRAM != 0 {
+        let nested = if process { NESTED } else { above & NESTED };
+        slot.flags = PROGRAM | nested;
+        if process {
+            let told = Told {
+                event: ProgramEvent::Fork,
+                other: kernel::pid(parent),
+                code: 0,
+                last: 0,
+                slot: index,
+                parent: kernel::tgid(parent),
+                image: 0,
+            };
+            program::tell(child, slot, &told, now);
+        }
+        return 0;
     }
+    slot.flags = above & FOLLOWED;
     let life = Life {
         event: LifecycleKind::Fork,
         other: kernel::pid(parent),
-        code: if followed { LIFE_FOLLOWED } else { 0 },
+        code: if above & FOLLOWED != 0 {
+            LIFE_FOLLOWED
+        } else {
+            0
+        },
         last: 0,
         slot: index,
     };

@@ -8,12 +8,13 @@ use whyslow_abi::{
     descriptor::DescriptorKind,
     record::LifecycleKind,
     syscall::{SyscallClass, SyscallKind},
-    thread::{ThreadSlot, ThreadState, USED_IO_URING},
+    thread::{PROGRAM, ThreadSlot, ThreadState, USED_IO_URING},
 };
 
 use crate::{
     arch::{
-        LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SENDTO, SyscallRegisters, stack_pointer,
+        LISTEN, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, SENDTO, SyscallRegisters, opens,
+        stack_pointer,
     },
     classify,
     connection::{self, Transfer},
@@ -165,6 +166,12 @@ fn is_write(kind: u8) -> bool {
     kind >= SyscallKind::Write as u8 && kind <= SyscallKind::SendFile as u8
 }
 
+/// Whether a write is to descriptor 1 or 2.
+#[inline(always)]
+fn is_output(registers: SyscallRegisters) -> bool {
+    registers.arg0().wrapping_sub(1) < 2
+}
+
 /// Whether a receive only looks and leaves the bytes.
 #[inline(always)]
 fn peeks(number: i32, registers: SyscallRegisters) -> bool {
@@ -236,6 +243,10 @@ fn others(
         note_accepted(registers.arg0(), result);
     } else if kind == SyscallKind::Listen as u8 && result == 0 {
         told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
+    } else if kind == SyscallKind::FileLookup as u8 {
+        if slot.flags & PROGRAM != 0 && result >= 0 && opens(registers.number()) {
+            slot.files_opened = slot.files_opened.wrapping_add(1);
+        }
     } else if kind == SyscallKind::IoUring as u8 && slot.flags & USED_IO_URING == 0 && result >= 0 {
         slot.flags |= USED_IO_URING;
         told(task, LifecycleKind::IoUring, NO_SLOT, Some(slot), clock());
@@ -296,6 +307,9 @@ fn transferred(
             slot.totals.bytes_in[io] += result as u64;
         } else {
             slot.totals.bytes_out[io] += result as u64;
+            if is_output(registers) {
+                program::note_output(slot);
+            }
         }
     }
     if peeks(number, registers) {
@@ -328,7 +342,7 @@ fn with_server(
     if result > 0 {
         count_round_trip(slot, !reads);
     }
-    if COPY_DATA.load() == 0 {
+    if COPY_DATA.load() == 0 || slot.flags & PROGRAM != 0 {
         return;
     }
     let span = payload::span(kind, registers, result as u64);

@@ -30,6 +30,7 @@ import threading
 import time
 from urllib.parse import parse_qs
 
+import children
 from gunicorn import util
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.http.wsgi import Response
@@ -451,7 +452,7 @@ CASES = {
     name[5:].replace("_", "-"): function
     for name, function in list(globals().items())
     if name.startswith("case_")
-}
+} | children.CASES
 
 
 def stream(environ, parts, ms):

@@ -181,6 +181,7 @@ pub(crate) fn finish(
         queue_unknown: request.queue.unknown,
         body_read_ns: body_read_ns(&request, outcome),
         proxy_queue_ns: request.proxy_queue_ns,
+        children: Vec::new(),
         loss: request.loss,
         traceparent: request.traceparent,
         x_request_id: request.x_request_id,

@@ -14,8 +14,8 @@ use whyslow_abi::{
         DATA_PLAIN, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord,
         EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT,
         LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord,
-        PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, ShortDataRecord, SignalKind,
-        SignalRecord, TEXT_WHOLE, TurnRecord,
+        PIECE_PAYLOAD, PROGRAM_ARGUMENTS, PieceRecord, ProgramEvent, ProgramRecord, RecordHeader,
+        RecordKind, ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE, TurnRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -210,6 +210,31 @@ pub(crate) struct Lifecycle {
     pub(crate) event: LifecycleKind,
 }
 
+/// A program that a watched process started.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) raw: ProgramRecord,
+    pub(crate) event: ProgramEvent,
+}
+
+impl Program {
+    /// Path of the program, as it was asked for.
+    pub(crate) fn file(&self) -> &[u8] {
+        let end = self.raw.file.iter().position(|byte| *byte == 0);
+        &self.raw.file[..end.unwrap_or(self.raw.file.len())]
+    }
+
+    /// What was captured of its arguments.
+    pub(crate) fn arguments(&self) -> &[u8] {
+        &self.raw.arguments[..(self.raw.arguments_len as usize).min(PROGRAM_ARGUMENTS)]
+    }
+
+    /// Not all arguments were captured.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.raw.arguments_total as usize > self.arguments().len()
+    }
+}
+
 /// A deadly signal.
 #[derive(Clone, Debug)]
 pub(crate) struct Signal {
@@ -233,6 +258,7 @@ pub(crate) enum Record {
     LibraryText(LibraryText),
     Executed(Executed),
     Turn(TurnRecord),
+    Program(Program),
 }
 
 impl Record {
@@ -248,6 +274,7 @@ impl Record {
             Self::LibraryText(text) => &text.raw.header,
             Self::Executed(executed) => &executed.raw.header,
             Self::Turn(turn) => &turn.header,
+            Self::Program(program) => &program.raw.header,
         }
     }
 }
@@ -293,6 +320,11 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Data => Record::Data(Data::Long(read_plain(bytes).ok_or_else(|| cut(bytes))?)),
         RecordKind::ShortData => {
             Record::Data(Data::Short(read_plain(bytes).ok_or_else(|| cut(bytes))?))
+        }
+        RecordKind::Program => {
+            let raw: ProgramRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let event = ProgramEvent::try_from(raw.event)?;
+            Record::Program(Program { raw, event })
         }
         RecordKind::LibraryText => {
             let raw: LibraryTextRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;

@@ -50,6 +50,7 @@ impl Engine {
         }
         let (reader, tgid, begin_ns) = (request.reader, request.tgid, request.begin_ns);
         let number = request.number;
+        let serial = request.serial;
         if let Some(thread) = self.threads.of(reader) {
             thread.open.retain(|open| *open != id);
             thread.requests += 1;
@@ -68,6 +69,7 @@ impl Engine {
         self.keep_unread(id, &request, read);
         let route = request.route;
         let Some(started) = request.started.as_ref().map(Arc::clone) else {
+            self.programs.forget(serial);
             return;
         };
         let operations = std::mem::take(&mut request.operations);
@@ -89,7 +91,7 @@ impl Engine {
         self.look_into_servers(&mut finished, outcome.waits, out);
         self.name_holders(&mut finished);
         self.name_wakers(&mut finished);
-        self.emit(finished, outcome, out);
+        self.emit(finished, (outcome, serial), out);
     }
 
     /// Finishes with a response that was written, at least in part. Returns whether there was one.
@@ -229,7 +231,12 @@ impl Engine {
     }
 
     /// Tells a finished request; after its paths were asked for, if a long wait lacks one.
-    fn emit(&mut self, finished: RequestFinished, outcome: &Outcome<'_>, out: &mut Vec<Output>) {
+    fn emit(
+        &mut self,
+        mut finished: RequestFinished,
+        (outcome, serial): (&Outcome<'_>, u64),
+        out: &mut Vec<Output>,
+    ) {
         let mut paths: Vec<(usize, i32, u64)> = Vec::new();
         let pid = finished.started.pid;
         for (index, entry) in finished.waits.iter().enumerate() {
@@ -246,13 +253,18 @@ impl Engine {
                 out.push(Output::Query(Query::Path { pid, fd, inode }));
             }
         }
-        if paths.is_empty() {
+        let waits = self.held.len() < HELD_LIMIT && self.ask_for_children(serial, out);
+        if !waits {
+            self.take_children(&mut finished, serial, outcome.end_ns);
+        }
+        if paths.is_empty() && !waits {
             out.push(finished_event(finished, outcome.end_ns));
         } else {
             self.held.push(Held {
                 finished,
                 end_ns: outcome.end_ns,
                 paths,
+                children: waits.then_some(serial),
             });
         }
     }
@@ -285,18 +297,21 @@ impl Engine {
                 }
                 false
             });
-            ready |= held.paths.is_empty();
+            ready |= held.is_ready();
         }
         if ready {
-            for held in self.held.extract_if(.., |held| held.paths.is_empty()) {
+            for held in self.held.extract_if(.., |held| held.is_ready()) {
                 out.push(finished_event(held.finished, held.end_ns));
             }
         }
     }
 
-    /// Tells what waits for paths, without them.
+    /// Tells what waits for paths, without them, and with what is known of children.
     pub(super) fn release_held(&mut self, out: &mut Vec<Output>) {
-        for held in self.held.drain(..) {
+        for mut held in std::mem::take(&mut self.held) {
+            if let Some(serial) = held.children {
+                self.take_children(&mut held.finished, serial, held.end_ns);
+            }
             out.push(finished_event(held.finished, held.end_ns));
         }
     }

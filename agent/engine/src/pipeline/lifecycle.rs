@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Slot index of a thread that has none.
-const NO_SLOT: u32 = u32::MAX;
+pub(super) const NO_SLOT: u32 = u32::MAX;
 
 impl Engine {
     /// A pid that means another process by now: forget the old one before its records count.
@@ -44,6 +44,7 @@ impl Engine {
     pub(super) fn lifecycle(&mut self, lifecycle: &Lifecycle, out: &mut Vec<Output>) {
         let raw = &lifecycle.raw;
         let pid = raw.header.tgid;
+        self.child_lifecycle(lifecycle);
         match lifecycle.event {
             LifecycleKind::Fork | LifecycleKind::Adopted => self.worker_started(lifecycle, out),
             LifecycleKind::Discovered => {

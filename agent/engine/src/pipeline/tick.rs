@@ -37,6 +37,7 @@ impl Engine {
         self.shapes.tick(now_ns);
         let asked = self.listeners.tick(now_ns).into_iter();
         out.extend(asked.map(|pid| Output::Query(Query::Listeners { pid })));
+        self.program_table.tick(now_ns);
         self.losses.tell(now_ns, out);
     }
 

@@ -70,6 +70,7 @@ impl Engine {
             _ => Vec::new(),
         };
         InFlight {
+            children: self.children_so_far(request.serial, now_ns),
             operations,
             shapes_left_out,
             open_operations,
@@ -126,7 +127,10 @@ impl Engine {
         let mut tids: Vec<u32> = self
             .connections
             .iter_open()
-            .map(|(_, request)| request.reader.tid)
+            .flat_map(|(_, request)| {
+                let children = self.programs.living_of(request.serial).iter();
+                std::iter::once(request.reader.tid).chain(children.take(SHAPES).copied())
+            })
             .collect();
         tids.sort_unstable();
         tids.dedup();

@@ -21,13 +21,13 @@ use whyslow_abi::{
     connection::{ConnectionState, RESPONSE_HEAD},
     record::{
         BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DataHead, DataRecord, EndReason, EndRecord,
-        ExecutedRecord, LIBRARY_TEXT, LibraryTextRecord, PIECE_PAYLOAD, PieceRecord, RecordKind,
-        ShortDataRecord, TEXT_WHOLE,
+        ExecutedRecord, LIBRARY_TEXT, LibraryTextRecord, PIECE_PAYLOAD, PROGRAM_ARGUMENTS,
+        PROGRAM_FILE, PieceRecord, ProgramRecord, RecordKind, ShortDataRecord, TEXT_WHOLE,
     },
 };
 
 use crate::{
-    decode,
+    command, decode,
     hash::FastMap,
     input::Input,
     protocol::{http, sqlite},
@@ -99,6 +99,7 @@ impl Redactor {
             Ok(RecordKind::ShortData) => size_of::<ShortDataRecord>(),
             Ok(RecordKind::LibraryText) => size_of::<LibraryTextRecord>(),
             Ok(RecordKind::Executed) => size_of::<ExecutedRecord>(),
+            Ok(RecordKind::Program) => size_of::<ProgramRecord>(),
             Ok(RecordKind::Lifecycle | RecordKind::Signal | RecordKind::Turn) => return,
             Err(_) => 0,
         };
@@ -114,6 +115,7 @@ impl Redactor {
             Ok(decode::Record::End(end)) => self.end(&end, record),
             Ok(decode::Record::Data(data)) => blank_data(&data, record),
             Ok(decode::Record::LibraryText(text)) => shape_text(&text, record),
+            Ok(decode::Record::Program(program)) => name_program(&program, record),
             Ok(_) => {}
             Err(_) => record[32..].fill(0),
         }
@@ -241,6 +243,29 @@ fn blank_data(data: &decode::Data, record: &mut [u8]) {
             record[offset_of!(DataRecord, front)..].fill(0);
         }
     }
+}
+
+/// Of a command, the words stay that tell which it is.
+fn name_program(program: &decode::Program, record: &mut [u8]) {
+    let words = command::words(program.file(), program.arguments(), program.is_cut());
+    let joined = words.join("\0");
+    let kept = joined.as_bytes();
+    let kept = kept.get(..PROGRAM_ARGUMENTS).unwrap_or(kept);
+    let len = u32::try_from(kept.len()).unwrap_or(0);
+    for place in [
+        offset_of!(ProgramRecord, arguments_len),
+        offset_of!(ProgramRecord, arguments_total),
+    ] {
+        record[place..][..4].copy_from_slice(&len.to_ne_bytes());
+    }
+    let arguments = &mut record[offset_of!(ProgramRecord, arguments)..][..PROGRAM_ARGUMENTS];
+    arguments.fill(0);
+    arguments[..kept.len()].copy_from_slice(kept);
+    let name = words.first().map_or(&[][..], |word| word.as_bytes());
+    let name = name.get(..PROGRAM_FILE - 1).unwrap_or(name);
+    let file = &mut record[offset_of!(ProgramRecord, file)..][..PROGRAM_FILE];
+    file.fill(0);
+    file[..name.len()].copy_from_slice(name);
 }
 
 /// A statement becomes its shape, of which the shape is the same; the name of a database loses what may be

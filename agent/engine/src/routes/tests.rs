@@ -36,6 +36,7 @@ fn finished(status: u16, wall_ns: u64) -> RequestFinished {
         queue_unknown: "",
         body_read_ns: None,
         proxy_queue_ns: None,
+        children: Vec::new(),
         loss: Vec::new(),
         traceparent: String::new(),
         x_request_id: String::new(),

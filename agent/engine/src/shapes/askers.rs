@@ -12,11 +12,11 @@ const LIMIT: usize = 16;
 
 /// What requests of a route, or of several, asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums {
-    pub(super) requests: u64,
-    pub(super) repeated: u64,
-    pub(super) count: u64,
-    pub(super) total_ns: u64,
+pub(crate) struct Sums {
+    pub(crate) requests: u64,
+    pub(crate) repeated: u64,
+    pub(crate) count: u64,
+    pub(crate) total_ns: u64,
 }
 
 impl Sums {
@@ -30,14 +30,14 @@ impl Sums {
 
 /// Routes that ask, each once.
 #[derive(Debug, Default)]
-pub(super) struct Askers {
+pub(crate) struct Askers {
     routes: Vec<(Arc<RouteName>, Sums)>,
     rest: Sums,
 }
 
 impl Askers {
     /// Adds what requests of a route asked for; those without a route are in the rest.
-    pub(super) fn add(&mut self, route: Option<&Arc<RouteName>>, more: Sums) {
+    pub(crate) fn add(&mut self, route: Option<&Arc<RouteName>>, more: Sums) {
         let Some(route) = route else {
             return self.rest.add(more);
         };
@@ -56,7 +56,7 @@ impl Askers {
     }
 
     /// Adds those of another slot; of all routes, those with most time are kept apart.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.rest.add(other.rest);
         for (route, more) in &other.routes {
             match self.of(route) {
@@ -74,7 +74,7 @@ impl Askers {
     }
 
     /// Most time first, the rest last.
-    pub(super) fn by_time(&self) -> Vec<ShapeRoute> {
+    pub(crate) fn by_time(&self) -> Vec<ShapeRoute> {
         let other = RouteName::other();
         let mut rest = self.rest;
         let mut routes = Vec::with_capacity(self.routes.len() + 1);
@@ -99,7 +99,7 @@ impl Askers {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.routes.len()
     }
 }

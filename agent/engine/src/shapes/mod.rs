@@ -5,7 +5,7 @@
 //! Bounded: what finds no place goes to the `(other)` of its protocol, and is counted. A shape that nobody
 //! asked for within the longest window gives its place away.
 
-mod askers;
+pub(crate) mod askers;
 
 use std::{
     collections::{HashMap, HashSet},

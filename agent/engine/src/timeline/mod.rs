@@ -9,6 +9,7 @@ pub(crate) mod libraries;
 pub(crate) mod memory;
 pub(crate) mod polls;
 pub(crate) mod processes;
+pub(crate) mod programs;
 pub(crate) mod request;
 pub(crate) mod sequence;
 pub(crate) mod servers;

@@ -8,7 +8,7 @@ use whyslow_engine::{
 };
 
 use super::{
-    model::{Finished, Operation},
+    model::{Child, Finished, Operation},
     run::Run,
 };
 
@@ -89,11 +89,35 @@ pub(crate) fn check_finished(name: &str, index: usize, want: &Finished, got: &Re
     same!(ledger, ledger);
     let operations: Vec<Operation> = got.operations.iter().map(operation).collect();
     same!(operations, operations);
+    let children: Vec<Child> = got.children.iter().map(child).collect();
+    same!(children, children);
     let path = got.waits.first().map(|wait| match &wait.target {
         Target::File { path, .. } => path.clone(),
         other => format!("{other:?}"),
     });
     same!(wait_path, path.unwrap_or_default());
+}
+
+fn child(got: &whyslow_engine::output::Child) -> Child {
+    let ledger = got.ledger.iter();
+    Child {
+        pid: got.pid,
+        command: got.command.to_string(),
+        parent: got.parent_pid,
+        start_ms: in_ms(got.start_ns),
+        wall_ms: in_ms(got.wall_ns),
+        cpu_ms: in_ms(got.cpu_ns),
+        startup_ms: in_ms(got.startup_ns),
+        waited_ms: in_ms(got.waited_ns),
+        exit_code: got.exit_code,
+        signal: got.signal,
+        running: got.running,
+        files: got.files_opened,
+        ledger: ledger
+            .map(|entry| (entry.account.name().to_owned(), in_ms(entry.ns)))
+            .collect(),
+        count: got.count,
+    }
 }
 
 fn operation(got: &whyslow_engine::output::Operation) -> Operation {

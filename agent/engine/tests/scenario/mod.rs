@@ -2,4 +2,5 @@
 
 pub(crate) mod check;
 pub(crate) mod model;
+pub(crate) mod programs;
 pub(crate) mod run;

@@ -85,6 +85,57 @@ pub(crate) struct Step {
     pub(crate) late: bool,
     #[serde(default)]
     pub(crate) counters: Vec<u64>,
+    /// Of "fork" and "program_fork": the process and the thread that made it; it is its main thread where only one is
+    /// given.
+    #[serde(default)]
+    pub(crate) by: Vec<u32>,
+    /// Of "program_exit": milliseconds; 0: nothing was written.
+    #[serde(default)]
+    pub(crate) first_output: f64,
+    /// Of "program_exit".
+    #[serde(default)]
+    pub(crate) files: u32,
+}
+
+/// A child of a request; what is left out is 0 or false.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    pub(crate) command: String,
+    pub(crate) parent: u32,
+    pub(crate) start_ms: f64,
+    pub(crate) wall_ms: f64,
+    pub(crate) cpu_ms: f64,
+    pub(crate) startup_ms: f64,
+    pub(crate) waited_ms: f64,
+    pub(crate) exit_code: u32,
+    pub(crate) signal: u32,
+    pub(crate) running: bool,
+    pub(crate) files: u32,
+    pub(crate) ledger: BTreeMap<String, f64>,
+    pub(crate) count: u32,
+}
+
+impl Default for Child {
+    fn default() -> Self {
+        Self {
+            pid: 0,
+            command: String::new(),
+            parent: default_pid(),
+            start_ms: 0.0,
+            wall_ms: 0.0,
+            cpu_ms: 0.0,
+            startup_ms: 0.0,
+            waited_ms: 0.0,
+            exit_code: 0,
+            signal: 0,
+            running: false,
+            files: 0,
+            ledger: BTreeMap::new(),
+            count: 1,
+        }
+    }
 }
 
 pub(crate) fn default_pid() -> u32 {
@@ -129,6 +180,8 @@ pub(crate) struct Finished {
     pub(crate) wait_path: Option<String>,
     /// All of them, most time first.
     pub(crate) operations: Option<Vec<Operation>>,
+    /// All of them, longest first.
+    pub(crate) children: Option<Vec<Child>>,
 }
 
 /// Operations of one shape; what is left out is 0, false or empty.

@@ -16,7 +16,10 @@ use whyslow_engine::{
     redact::Redactor,
 };
 
-use super::model::{Scenario, Step};
+use super::{
+    model::{Scenario, Step},
+    programs,
+};
 use crate::support::{Exchange, Kernel, account, zeroed};
 
 pub(crate) struct Run {
@@ -46,6 +49,9 @@ fn exchange<'a>(step: &'a Step, bytes: &'a [u8]) -> Exchange<'a> {
         spent: step.last,
     }
 }
+
+/// Steps that no thread does.
+const OUTSIDE: [&str; 5] = ["tick", "losses", "kill", "garbage", "path"];
 
 impl Run {
     pub(crate) fn new(scenario: &Scenario, redact: bool) -> Self {
@@ -79,10 +85,7 @@ impl Run {
         let id = step.connection;
         let known_fd = self.kernel.connections.get(&id).map(|c| c.fd);
         let fd = step.fd.or(known_fd).unwrap_or(id as i32 + 10);
-        if !matches!(
-            step.action.as_str(),
-            "tick" | "losses" | "kill" | "garbage" | "path"
-        ) {
+        if !OUTSIDE.contains(&step.action.as_str()) {
             self.kernel.advance(tid, step.pid, now, &step.spent);
         }
         let kernel = &mut self.kernel;
@@ -107,6 +110,10 @@ impl Run {
             "fork" | "adopted" | "discovered" | "exit" | "exit_last" | "io_uring" | "listen" => {
                 self.lifecycle(step, tid, now);
             }
+            "program_fork" | "exec" | "program_exit" | "program_exit_last" => {
+                self.program(step, tid, now);
+            }
+            "waited_for_child" => self.waited_for_child(step, tid, now),
             "kill" => kernel.signal(step.sender, step.pid, step.code as i32, now),
             "losses" => self.input(Input::Losses(step.counters.clone())),
             "garbage" => self.input(Input::Record(bytes.to_vec())),
@@ -125,10 +132,8 @@ impl Run {
             self.late.extend(records);
             return;
         }
-        for record in records {
-            self.record(record);
-        }
-        for record in std::mem::take(&mut self.late) {
+        let late = std::mem::take(&mut self.late);
+        for record in records.into_iter().chain(late) {
             self.record(record);
         }
     }
@@ -147,6 +152,9 @@ impl Run {
             self.kernel.thread_ends(tid, now, with_process);
         }
         let mut record = self.kernel.lifecycle(event, tid, now);
+        if event == LifecycleKind::Fork {
+            programs::forked(&mut record, step);
+        }
         record.code = step.code;
         record.last = u32::from(step.action == "exit_last");
         self.kernel.send_lifecycle(&record);
@@ -204,6 +212,7 @@ impl Run {
         slot.generation = 1;
         slot.tid = tid;
         slot.state = ThreadState::Running as u32;
+        self.program_slot(tid, &mut slot);
         let mut wait = None;
         if let Some((since_ns, account)) = self.blocked.get(&tid) {
             slot.state = ThreadState::Blocked as u32;

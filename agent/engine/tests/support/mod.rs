@@ -142,7 +142,8 @@ impl Kernel {
 
     pub(crate) fn header(&mut self, kind: RecordKind, tid: u32, now_ns: u64) -> RecordHeader {
         let thread = self.threads.get_mut(&tid).unwrap();
-        thread.sequence += 1;
+        // A program's records have no numbers.
+        thread.sequence += u32::from(kind != RecordKind::Program);
         RecordHeader {
             time_ns: now_ns,
             kind: kind as u32,
@@ -423,6 +424,10 @@ impl Kernel {
         record.comm[..8].copy_from_slice(b"gunicorn");
         record.totals = self.threads[&tid].totals;
         record
+    }
+
+    pub(crate) fn send_record<T: Plain>(&mut self, record: &T) {
+        self.send(record);
     }
 
     pub(crate) fn send_lifecycle(&mut self, record: &LifecycleRecord) {

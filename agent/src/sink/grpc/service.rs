@@ -133,6 +133,20 @@ impl v1::whyslow_server::Whyslow for Service {
         }))
     }
 
+    async fn programs(
+        &self,
+        request: Request<v1::ProgramsRequest>,
+    ) -> Result<Response<v1::ProgramsResponse>, Status> {
+        let answer = self.handle.programs(request.into_inner().window_s).await?;
+        Ok(Response::new(v1::ProgramsResponse {
+            monotonic_ns: answer.now_ns,
+            window_s: answer.value.window_s,
+            programs: answer.value.programs.iter().map(wire::program).collect(),
+            folded: answer.value.folded,
+            folded_more: answer.value.folded_more,
+        }))
+    }
+
     async fn workers(
         &self,
         request: Request<v1::WorkersRequest>,

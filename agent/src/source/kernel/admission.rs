@@ -5,7 +5,9 @@ use std::collections::HashSet;
 
 use whyslow_abi::{
     read_plain,
-    record::{LifecycleKind, LifecycleRecord, RecordHeader, RecordKind},
+    record::{
+        LifecycleKind, LifecycleRecord, ProgramEvent, ProgramRecord, RecordHeader, RecordKind,
+    },
 };
 
 use super::rules;
@@ -30,6 +32,9 @@ impl Admission {
             return true;
         };
         let pid = header.tgid;
+        if header.kind == RecordKind::Program as u32 {
+            return self.admits_program(bytes);
+        }
         if header.kind != RecordKind::Lifecycle as u32 {
             return !self.refused.contains(&pid);
         }
@@ -55,6 +60,11 @@ impl Admission {
                 true
             }
             Ok(LifecycleKind::Exit) if record.last == 0 => !self.refused.contains(&pid),
+            // The program that it runs now is judged when it serves.
+            Ok(LifecycleKind::Exec) if record.slot != u32::MAX => {
+                self.admitted.remove(&pid);
+                !self.refused.contains(&pid)
+            }
             // Another program may be judged otherwise.
             Ok(LifecycleKind::Exit | LifecycleKind::Exec) => {
                 self.admitted.remove(&pid);
@@ -62,6 +72,28 @@ impl Admission {
             }
             _ => !self.refused.contains(&pid),
         }
+    }
+
+    /// Programs of processes that nobody wants are not wanted either.
+    fn admits_program(&mut self, bytes: &[u8]) -> bool {
+        let Some(record) = read_plain::<ProgramRecord>(bytes) else {
+            return true;
+        };
+        let pid = record.header.tgid;
+        if record.event == ProgramEvent::Fork as u32 {
+            let refused = self.refused.contains(&record.parent);
+            if refused {
+                self.refuse(pid);
+            } else {
+                self.refused.remove(&pid);
+            }
+            return !refused;
+        }
+        if record.event == ProgramEvent::Exit as u32 && record.last != 0 {
+            self.admitted.remove(&pid);
+            return !self.refused.remove(&pid);
+        }
+        !self.refused.contains(&pid)
     }
 
     fn judge(&mut self, pid: u32, rules: &WatchRules) -> bool {

@@ -34,6 +34,9 @@ pub(super) struct Loaded {
 /// Globals by name. `u64::MAX` stands for "this kernel has no such field".
 pub(super) type Globals = Vec<(&'static str, u64)>;
 
+/// Programs may have one in so many of the slots.
+const PROGRAM_SHARE: u32 = 2;
+
 /// Loads and attaches everything that this kernel allows.
 ///
 /// # Errors
@@ -45,6 +48,7 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
     let mut globals = offsets(&types, &mut features)?;
     globals.push((global::SELF_TGID, u64::from(std::process::id())));
     globals.push((global::DISCOVER, u64::from(!options.rules.is_closed())));
+    globals.push((global::ALL_PROGRAMS, u64::from(options.all_programs)));
     globals.push((global::COPY_DATA, u64::from(options.operations)));
     globals.push((global::WAIT_FLOOR_NS, options.wait_floor_ns));
     let references = types.offset("file", "f_ref");
@@ -60,6 +64,7 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
         loader
             .map_max_entries("THREADS", options.max_threads)
             .map_max_entries("FREE_SLOTS", options.max_threads)
+            .map_max_entries("PROGRAM_LEAVES", program_slots(options))
             .map_max_entries("MARKS", marks)
             .map_max_entries("CONNECTIONS", options.max_connections)
             .map_max_entries("DESCRIPTORS", options.max_connections)
@@ -73,6 +78,7 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
         }
     })?;
     fill_free_slots(&mut ebpf, options.max_threads)?;
+    fill_leaves(&mut ebpf, program_slots(options))?;
     attach_all(&mut ebpf, (&types, &btf), &mut features)?;
     let libraries = if options.probes_libraries() {
         load_libraries(&mut ebpf, &btf, &mut features)
@@ -299,6 +305,24 @@ const OF_PROBES: [&str; 6] = [
     "accept_queue",
     "first_data",
 ];
+
+/// Slots that programs may have.
+fn program_slots(options: &KernelOptions) -> u32 {
+    (options.max_threads / PROGRAM_SHARE).max(1)
+}
+
+fn fill_leaves(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
+    let map = ebpf
+        .map_mut("PROGRAM_LEAVES")
+        .context("map PROGRAM_LEAVES is missing")?;
+    let mut leaves = aya::maps::Queue::<_, u8>::try_from(map)?;
+    for _ in 0..count {
+        leaves
+            .push(0, 0)
+            .context("fill the list of slots for programs")?;
+    }
+    Ok(())
+}
 
 /// Loads and attaches the core's programs, the core feature first of all.
 fn attach_all(

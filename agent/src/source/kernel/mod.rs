@@ -33,7 +33,9 @@ use whyslow_abi::{
     library::Library,
     loss::LossReason,
     plain_bytes, read_plain,
-    record::{LifecycleKind, LifecycleRecord, RecordHeader, RecordKind},
+    record::{
+        LifecycleKind, LifecycleRecord, ProgramEvent, ProgramRecord, RecordHeader, RecordKind,
+    },
     thread::Adoption,
 };
 use whyslow_engine::{
@@ -218,6 +220,9 @@ fn note(threads: &mut HashMap<u32, u32>, families: &mut HashSet<u32>, bytes: &[u
     let Some(header) = read_plain::<RecordHeader>(bytes) else {
         return;
     };
+    if header.kind == RecordKind::Program as u32 {
+        return note_program(threads, bytes);
+    }
     if header.kind != RecordKind::Lifecycle as u32 {
         return;
     }
@@ -235,6 +240,18 @@ fn note(threads: &mut HashMap<u32, u32>, families: &mut HashSet<u32>, bytes: &[u
             threads.insert(header.tid, record.slot);
         }
         _ => {}
+    }
+}
+
+/// The same of programs, which are told after what they were before.
+fn note_program(threads: &mut HashMap<u32, u32>, bytes: &[u8]) {
+    let Some(record) = read_plain::<ProgramRecord>(bytes) else {
+        return;
+    };
+    if record.event == ProgramEvent::Exit as u32 {
+        threads.remove(&record.header.tid);
+    } else {
+        threads.insert(record.header.tid, record.slot);
     }
 }
 

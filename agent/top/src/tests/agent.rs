@@ -22,8 +22,8 @@ use tonic::{
 };
 use whyslow_proto::v1::{
     Event, InFlightQuery, InFlightResponse, InfoRequest, InfoResponse, ListenersRequest,
-    ListenersResponse, RoutesRequest, RoutesResponse, ShapesRequest, ShapesResponse,
-    SubscribeRequest, WorkersRequest, WorkersResponse,
+    ListenersResponse, ProgramsRequest, ProgramsResponse, RoutesRequest, RoutesResponse,
+    ShapesRequest, ShapesResponse, SubscribeRequest, WorkersRequest, WorkersResponse,
     event::Event as Kind,
     whyslow_server::{Whyslow, WhyslowServer},
 };
@@ -120,6 +120,21 @@ impl Whyslow for Fake {
         Ok(Response::new(ShapesResponse {
             window_s,
             ..snapshot().shapes
+        }))
+    }
+
+    async fn programs(
+        &self,
+        request: Request<ProgramsRequest>,
+    ) -> Result<Response<ProgramsResponse>, Status> {
+        self.check(&request)?;
+        if self.old {
+            return Err(Status::unimplemented("what programs?"));
+        }
+        let window_s = f64::from(request.get_ref().window_s);
+        Ok(Response::new(ProgramsResponse {
+            window_s,
+            ..snapshot().programs
         }))
     }
 

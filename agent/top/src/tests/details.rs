@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     fixture::{
-        finished_request, model, model_of, of_get, of_report, operation, press, screen, snapshot,
+        children, finished_request, model, model_of, of_get, of_report, operation, press, screen,
+        snapshot,
     },
     screens::{HOSTILE, assert_harmless, compare_screen, hostile},
 };
@@ -54,6 +55,37 @@ fn finished_requests_of_a_shape_are_ordered_by_the_first_column() {
     seen(&mut model, of_get());
     compare_screen("finished_shape_80x40.txt", &mut model, (80, 40));
     compare_screen("finished_shape_40x52.txt", &mut model, (40, 52));
+}
+
+#[test]
+fn a_program_and_the_routes_that_start_it() {
+    let mut model = model();
+    press(&mut model, "5j\n");
+    compare_screen("detail_program_80x24.txt", &mut model, (80, 24));
+    compare_screen("detail_program_40x40.txt", &mut model, (40, 40));
+}
+
+#[test]
+fn children_of_a_request() {
+    let mut snapshot = snapshot();
+    snapshot.in_flight.requests[0].children = children();
+    let mut model = model_of(snapshot);
+    press(&mut model, "1\n");
+    compare_screen("detail_children_100x40.txt", &mut model, (100, 40));
+    compare_screen("detail_children_40x40.txt", &mut model, (40, 40));
+    let mut of_report = of_report();
+    let mut request = finished_request("/report", "/report", 2_000);
+    request.children = children();
+    request.children.push(request.children[0].clone());
+    of_report.add(request);
+    press(&mut model, "\u{1b}2\n");
+    seen(&mut model, of_report);
+    let text = screen(&mut model, (100, 60));
+    assert!(
+        text.contains("child python3 helper.py (pid 5002 of 5001) 850 ms status 3\n"),
+        "{text}"
+    );
+    assert!(text.contains("… and 1 more children\n"), "{text}");
 }
 
 #[test]

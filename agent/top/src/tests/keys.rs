@@ -155,6 +155,8 @@ fn sorting() {
 #[test]
 fn shapes_are_sorted_as_any_list() {
     let mut model = model();
+    press(&mut model, "5");
+    assert_eq!((model.ui.focus, model.ui.zoomed), (List::Programs, true));
     press(&mut model, "4");
     let first = |model: &Model| match order(model, List::Shapes).swap_remove(0) {
         Key::Shape(_, shape) => shape,
@@ -227,10 +229,14 @@ fn lists() {
     assert_eq!((model.ui.focus, model.ui.zoomed), (List::Routes, false));
     press(&mut model, "\t\t");
     assert_eq!(model.ui.focus, List::Shapes);
+    press(&mut model, "\t");
+    assert_eq!(model.ui.focus, List::Programs);
     press(&mut model, "\t\t");
     assert_eq!(model.ui.focus, List::InFlight);
     press_code(&mut model, KeyCode::BackTab);
     assert_eq!(model.ui.focus, List::Listeners);
+    press_code(&mut model, KeyCode::BackTab);
+    assert_eq!(model.ui.focus, List::Programs);
     press_code(&mut model, KeyCode::BackTab);
     assert_eq!(model.ui.focus, List::Shapes);
     press_code(&mut model, KeyCode::BackTab);
@@ -292,7 +298,7 @@ fn help_names_every_key() {
         .map(|(keys, _)| *keys)
         .collect::<Vec<_>>()
         .join(" ");
-    for key in "q?ipjkgG/z<>I+-01234".chars() {
+    for key in "q?ipjkgG/z<>I+-0123457".chars() {
         assert!(named.contains(key), "{key}");
         assert!(action(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE), false).is_some());
     }

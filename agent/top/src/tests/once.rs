@@ -62,6 +62,7 @@ fn once_shows_the_pane_that_was_chosen() {
         "Routes: ",
         "Workers: ",
         "Shapes: ",
+        "Programs: ",
         "Listeners: ",
     ];
     for (pane, wanted) in Pane::ALL.into_iter().zip([31, 1, 2, 4, 8, 16]) {
@@ -84,6 +85,7 @@ fn once_as_json() {
             "inFlight",
             "info",
             "listeners",
+            "programs",
             "routes",
             "shapes",
             "workers"

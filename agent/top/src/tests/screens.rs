@@ -57,6 +57,7 @@ fn each_list_alone() {
         ("2", "routes"),
         ("3", "workers"),
         ("4", "shapes"),
+        ("5", "programs"),
     ] {
         let mut model = model();
         press(&mut model, key);

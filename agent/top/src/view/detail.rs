@@ -3,7 +3,7 @@
 //! What must stay true: a row that is gone is shown as it was last seen, and said to be gone.
 
 use ratatui::text::Span;
-use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Route, Shape, Worker};
+use whyslow_proto::v1::{InFlightRequest, LedgerEntry, Program, Route, Shape, Worker};
 
 use super::{
     Line, finished, links,
@@ -11,6 +11,7 @@ use super::{
     operations,
     overlay::{field, heading},
     paint::{account_name, ledger_bar, share_bar},
+    programs,
 };
 use crate::{
     client::Snapshot,
@@ -41,6 +42,7 @@ pub(super) fn lines(
         Key::Worker(..) => ("Worker", "gone: as last seen"),
         Key::Shape(..) => ("Shape", "not asked for within the window: as last seen"),
         Key::Listener(..) => ("Listener", "no longer listed: as last seen"),
+        Key::Program(_) => ("Program", "not started within the window: as last seen"),
     };
     if gone {
         lines.push(Line::from(Span::styled(format!(" {what}"), theme.alarm())));
@@ -62,6 +64,8 @@ pub(super) fn lines(
     } else if let Some(route) = key.route(last) {
         page.route(route, last);
         page.lines.extend(finished());
+    } else if let Some(program) = key.program(last) {
+        page.program(program, last);
     } else if let Some(worker) = key.worker(last) {
         page.worker(worker, last);
     } else if let Some(listener) = key.listener(last) {
@@ -140,6 +144,8 @@ impl Page {
         );
         self.add("id", &clean(&started.request_id));
         self.ledger(&request.ledger, request.age_ns, None);
+        let children = programs::children(&request.children, started.pid, self.theme, self.columns);
+        self.lines.extend(children);
         let table = operations::table(request, self.theme, self.columns);
         self.lines.extend(table);
     }
@@ -149,6 +155,14 @@ impl Page {
             self.add(name, &value);
         }
         let routes = links::used_by(shape, self.theme, self.columns);
+        self.lines.extend(routes);
+    }
+
+    fn program(&mut self, program: &Program, snapshot: &Snapshot) {
+        for (name, value) in programs::fields(program, snapshot.programs.window_s) {
+            self.add(name, &value);
+        }
+        let routes = programs::started_by(program, self.theme, self.columns);
         self.lines.extend(routes);
     }
 

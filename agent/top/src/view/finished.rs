@@ -9,6 +9,7 @@ use super::{
     operations::{WIDE, named},
     overlay::heading,
     paint::account_name,
+    programs,
 };
 use crate::{
     finished::Finished,
@@ -20,6 +21,8 @@ use crate::{
 
 /// Accounts told of a request.
 const ACCOUNTS: usize = 4;
+/// Children told of a request.
+const CHILDREN: usize = 3;
 /// Shapes told of a request.
 const SHAPES: usize = 3;
 /// Columns before what stands below a request.
@@ -54,6 +57,7 @@ pub(super) fn lines(
         page.accounts(request);
         page.phases(request);
         page.blame(request);
+        page.children(request);
         page.operations(request, &finished.key);
     }
     page.lines.push(Line::default());
@@ -216,6 +220,22 @@ impl Page {
             let words = clean(&words);
             let text = format!("{}{account} {time}: {words}", " ".repeat(INDENT));
             self.add(&text, self.theme.text());
+        }
+    }
+
+    /// The longest of what it started.
+    fn children(&mut self, request: &RequestFinished) {
+        for child in request.children.iter().take(CHILDREN) {
+            let name = programs::name(child, request.pid);
+            let (time, end) = (duration(child.wall_ns), programs::end(child));
+            let text = format!("{}child {name} {time} {end}", " ".repeat(INDENT));
+            self.add(text.trim_end(), self.theme.text());
+        }
+        let rest = request.children.iter().skip(CHILDREN);
+        let more: u32 = rest.map(|child| child.count).sum();
+        if more > 0 {
+            let text = format!("{}… and {more} more children", " ".repeat(INDENT));
+            self.add(&text, self.theme.grey());
         }
     }
 

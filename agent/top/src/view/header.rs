@@ -18,7 +18,7 @@ use crate::{
 const FOOTER: [&str; 9] = [
     "? help",
     "q quit",
-    "1-4 pane",
+    "1-5 pane",
     "Enter detail",
     "/ filter",
     "space pause",

@@ -110,6 +110,7 @@ fn nothing(model: &Model, list: List, columns: u16) -> String {
         List::Routes => "no request finished within the window".to_owned(),
         List::Workers => "no process that serves HTTP was seen yet".to_owned(),
         List::Shapes => "no finished request asked for anything within the window".to_owned(),
+        List::Programs => "no program was started within the window".to_owned(),
         List::Listeners => "no listening socket of a process that serves is known".to_owned(),
     }
 }
@@ -129,6 +130,7 @@ const fn name(list: List) -> &'static str {
         List::Routes => "Routes",
         List::Workers => "Workers",
         List::Shapes => "Shapes",
+        List::Programs => "Programs",
         List::Listeners => "Listeners",
     }
 }
@@ -215,6 +217,10 @@ fn window(model: &Model, list: List, columns: u16) -> String {
         List::Shapes => {
             let shapes = &snapshot.shapes;
             (shapes.window_s, shapes.folded, shapes.folded_more)
+        }
+        List::Programs => {
+            let programs = &snapshot.programs;
+            (programs.window_s, programs.folded, programs.folded_more)
         }
         List::Listeners => (snapshot.listeners.window_s, 0, false),
         List::InFlight | List::Workers => return String::new(),

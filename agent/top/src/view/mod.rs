@@ -12,6 +12,7 @@ mod list;
 mod operations;
 mod overlay;
 mod paint;
+mod programs;
 
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ fn places(model: &Model, body: Rect) -> Vec<(List, Rect)> {
         let first = needed.min(body.height * 2 / 5);
         let second = match focus {
             List::InFlight | List::Routes => List::Routes,
-            List::Workers | List::Shapes | List::Listeners => focus,
+            List::Workers | List::Shapes | List::Programs | List::Listeners => focus,
         };
         return vec![
             (List::InFlight, part(body.y, first)),
@@ -145,7 +146,7 @@ fn places(model: &Model, body: Rect) -> Vec<(List, Rect)> {
         ];
     }
     let last = match focus {
-        List::Shapes | List::Listeners => focus,
+        List::Shapes | List::Programs | List::Listeners => focus,
         _ => List::Workers,
     };
     let third = body.height / 3;

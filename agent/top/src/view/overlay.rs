@@ -103,6 +103,7 @@ pub(super) fn help(theme: Theme, columns: u16) -> Vec<Line> {
                 List::Routes => "2 Routes",
                 List::Workers => "3 Workers",
                 List::Shapes => "4 Shapes: what requests ask of servers",
+                List::Programs => "5 Programs: what requests and workers start",
                 List::Listeners => "7 Listeners: queues of connections",
             },
             theme,

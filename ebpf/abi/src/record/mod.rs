@@ -1,11 +1,14 @@
 //! Records in the rings. Each begins with a [`RecordHeader`]; a shape has a fixed size.
 
 mod library;
+mod program;
 
 pub use library::{
     EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
     LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
 };
+
+pub use program::{PROGRAM_ARGUMENTS, PROGRAM_FILE, ProgramEvent, ProgramRecord};
 
 use crate::{
     Plain,
@@ -34,6 +37,8 @@ crate::integer_enum! {
         Data = 6 => "data",
         /// [`ShortDataRecord`]: the same of a short transfer.
         ShortData = 7 => "short_data",
+        /// [`ProgramRecord`]: a program that a watched process started.
+        Program = 8 => "program",
         /// [`TurnRecord`]: a server that is followed has answered.
         Turn = 13 => "turn",
         /// [`LibraryTextRecord`]: a database library was given a text.
