@@ -2,7 +2,7 @@
 //! since when bytes lie in it unread.
 //!
 //! The first two and the arrival of bytes are seen where the network's packets are worked on, in whatever task runs there:
-//! nothing about the current task is asked. What closes is forgotten.
+//! nothing about the current task is asked. What was known of a socket is forgotten when it closes.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use whyslow_abi::{connection::ConnectionState, descriptor::DescriptorKind, queue::QueueTimes};
@@ -53,12 +53,17 @@ pub unsafe fn changed(sock: *const Sock, old: i32, new: i32) {
         return;
     }
     let key = sock as u64;
-    if begins {
+    // In place where it can be: memory of sockets is used again soon, and that is cheaper than an entry of its own for
+    // each connection.
+    if let Some(times) = find(key) {
+        *times = QueueTimes::NONE;
+        if begins {
+            times.established_ns = clock();
+        }
+    } else if begins {
         let mut times = QueueTimes::NONE;
         times.established_ns = clock();
         let _ = QUEUED.insert(key, times, 0);
-    } else {
-        let _ = QUEUED.remove(key);
     }
 }
 
@@ -103,6 +108,14 @@ pub extern "C" fn note_accepted(listener: u64, fd: i64) -> i32 {
     if walked.kind == DescriptorKind::Listener {
         times.queued = probe::<u32>(walked.sock, OFF_SK_ACK_BACKLOG.load()).wrapping_add(1);
     }
+    0
+}
+
+/// Bytes of the socket may have been read unseen: nothing is known of it. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn forget_queued(sock: u64) -> i32 {
+    let _ = QUEUED.remove(sock);
     0
 }
 

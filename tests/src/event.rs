@@ -30,6 +30,7 @@ pub struct Started {
     pub target: String,
     pub pid: u32,
     pub tid: u32,
+    pub proxy_queue_header: String,
 }
 
 /// See `whyslow.v1.LedgerEntry`.

@@ -1,7 +1,12 @@
 //! Time before a request is read, against the clocks of its client and of the server: in the queue of the listener, and in
 //! its socket.
 
-use std::{net::SocketAddr, process::Command, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::Command,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -291,6 +296,61 @@ fn kept_connections() -> Result<()> {
     let took = compare("kept: unread, later requests", &socket)?;
     // Two threads for sixteen clients: they have to wait.
     assert!(took > 50.0, "{took}");
+    Ok(())
+}
+
+/// What a proxy says of when it took a request is told beside, with the header's name, whatever else is known.
+#[test]
+fn a_proxy_that_tells_when() -> Result<()> {
+    let Some(live) = live("queues::a_proxy_that_tells_when")? else {
+        return Ok(());
+    };
+    let setting = Setting::new(&live, "sync", 1)?;
+    let held_ns = 250_000_000_u64;
+    let headers = [
+        ("X-Request-Start", "t=", 1_000_000),
+        ("X-Request-Start", "", 1_000),
+        ("X-Queue-Start", "t=", 1),
+    ];
+    for (header, front, units_per_us) in headers {
+        let key = format!("{header}-{units_per_us}");
+        let mut client = Client::open(setting.address())?;
+        let taken_ns = SystemTime::now()
+            .duration_since(UNIX_EPOCH)?
+            .as_nanos()
+            .saturating_sub(u128::from(held_ns));
+        let now_ns = monotonic_ns();
+        // Microseconds, milliseconds, or seconds with a fraction.
+        let taken = match units_per_us {
+            1 => format!("{}", taken_ns / 1_000),
+            1_000 => format!("{}", taken_ns / 1_000_000),
+            _ => format!(
+                "{}.{:06}",
+                taken_ns / 1_000_000_000,
+                taken_ns / 1_000 % 1_000_000
+            ),
+        };
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: truth\r\n{header}: {front}{taken}\r\nX-Request-ID: {key}\r\n\r\n"
+        );
+        client.send(request.as_bytes())?;
+        assert_eq!(client.response(true)?.status, 200);
+        let told = setting.watch.request(&key)?;
+        let proxy_ns = told.proxy_queue_ns.context("no time of the proxy")?;
+        let held_ms = ms(told.start_monotonic_ns, now_ns) + held_ns as f64 / 1e6;
+        let off_ms = proxy_ns as f64 / 1e6 - held_ms;
+        // One form has no more than milliseconds.
+        assert!(off_ms.abs() < 2.0, "{key}: {off_ms} ms off");
+        assert!(
+            told.accept_queue_ns.is_some_and(|ns| ns < 50_000_000),
+            "{told:#?}"
+        );
+        let started = setting.watch.select(|event| {
+            let started = event.request_started.clone()?;
+            (started.request_id == told.request_id).then_some(started.proxy_queue_header)
+        });
+        assert_eq!(started, [header]);
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use crate::{
     emit::{self, Life},
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
     ledger, names, parts, payload,
-    queue::note_accepted,
+    queue::{forget_queued, note_accepted},
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
 };
 
@@ -132,6 +132,9 @@ fn candidate(
     if !payload::may_begin_request(&span) {
         link.strikes = link.strikes.wrapping_add(1);
         return;
+    }
+    if link.strikes >= STRIKES {
+        forget_queued(walked.sock);
     }
     let now = clock();
     let line = Line::of(link);

@@ -63,6 +63,25 @@ mod tests {
     }
 
     #[test]
+    fn one_of_two_headers_is_taken() {
+        use crate::protocol::{Protocol as _, http::Http1};
+        let of = |headers: &str| {
+            let head = format!("GET / HTTP/1.1\r\n{headers}\r\n");
+            let found = Http1.request(head.as_bytes(), true).queue_start;
+            found.map(|(name, value)| (name, String::from_utf8_lossy(value).into_owned()))
+        };
+        assert_eq!(of("Host: h\r\n"), None);
+        let start = Some(("X-Request-Start", "t=1".to_owned()));
+        assert_eq!(of("x-request-start: t=1\r\n"), start);
+        assert_eq!(of("X-Queue-Start: 2\r\nX-Request-Start: t=1\r\n"), start);
+        assert_eq!(of("X-Request-Start: t=1\r\nX-Queue-Start: 2\r\n"), start);
+        assert_eq!(
+            of("X-QUEUE-START: 2\r\n"),
+            Some(("X-Queue-Start", "2".to_owned()))
+        );
+    }
+
+    #[test]
     fn anything_else_is_no_time() {
         for value in [
             "",

@@ -10,6 +10,7 @@ use whyslow_proto::v1::{
     self, SubscribeRequest, event::Event as Kind, whyslow_client::WhyslowClient,
 };
 
+mod listeners;
 mod operations;
 
 use super::*;

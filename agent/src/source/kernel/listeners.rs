@@ -2,10 +2,11 @@
 //! somebody looks; never per connection.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use whyslow_engine::{ListenerFact, ListenersFact};
@@ -17,25 +18,65 @@ const LISTEN: &str = "0A";
 /// Bytes of a table that are read at the most: listeners stand first.
 const TABLE_LIMIT: u64 = 1 << 20;
 
-/// The listeners of a process; `None`: it is gone.
-pub(super) fn of(pid: u32) -> Option<ListenersFact> {
-    let net = format!("/proc/{pid}/net");
-    let counts = fs::read_to_string(Path::new(&net).join("netstat")).ok()?;
-    let own: HashSet<u64> = process::sockets(pid).into_iter().collect();
-    let mut listeners = Vec::new();
-    for table in ["tcp", "tcp6"] {
-        // Without IPv6 there is none.
-        if let Ok(file) = File::open(Path::new(&net).join(table)) {
-            let lines = BufReader::new(file.take(TABLE_LIMIT)).lines();
-            let all = lines.skip(1).map_while(|line| listener(&line.ok()?));
-            listeners.extend(all.filter(|listener| own.contains(&listener.inode)));
+/// How long it is remembered which listeners a process has, while its namespace has the same: going through all
+/// descriptors takes longer than all else.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// Processes remembered.
+const PROCESSES: usize = 1024;
+
+/// What is remembered of a process.
+#[derive(Debug)]
+struct Known {
+    /// Listeners of its namespace, by inode number.
+    all: Vec<u64>,
+    /// Its own.
+    own: Vec<u64>,
+    since: Instant,
+}
+
+/// Looks listeners up.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    known: HashMap<u32, Known>,
+}
+
+impl Listeners {
+    /// The listeners of a process; `None`: it is gone.
+    pub(super) fn of(&mut self, pid: u32) -> Option<ListenersFact> {
+        let net = format!("/proc/{pid}/net");
+        let counts = fs::read_to_string(Path::new(&net).join("netstat")).ok()?;
+        let mut listeners = Vec::new();
+        for table in ["tcp", "tcp6"] {
+            // Without IPv6 there is none.
+            if let Ok(file) = File::open(Path::new(&net).join(table)) {
+                let lines = BufReader::new(file.take(TABLE_LIMIT)).lines();
+                listeners.extend(lines.skip(1).map_while(|line| listener(&line.ok()?)));
+            }
         }
+        let own = self.own(pid, &listeners);
+        listeners.retain(|listener| own.contains(&listener.inode));
+        Some(ListenersFact {
+            listeners,
+            overflows: count(&counts, "ListenOverflows"),
+            drops: count(&counts, "ListenDrops"),
+        })
     }
-    Some(ListenersFact {
-        listeners,
-        overflows: count(&counts, "ListenOverflows"),
-        drops: count(&counts, "ListenDrops"),
-    })
+
+    /// Which of the listeners the process has, by inode number.
+    fn own(&mut self, pid: u32, listeners: &[ListenerFact]) -> &[u64] {
+        let all: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
+        let fresh = |known: &Known| known.all == all && known.since.elapsed() < REMEMBERED;
+        if !self.known.get(&pid).is_some_and(fresh) {
+            if self.known.len() >= PROCESSES {
+                self.known.clear();
+            }
+            let mut own = process::sockets(pid);
+            own.retain(|inode| all.contains(inode));
+            let since = Instant::now();
+            self.known.insert(pid, Known { all, own, since });
+        }
+        self.known.get(&pid).map_or(&[], |known| &known.own)
+    }
 }
 
 /// The listener of a line; `None`: it is none, and none follows.
@@ -77,8 +118,9 @@ mod tests {
     fn an_own_listener_and_its_queue() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let found = || {
-            let fact = of(std::process::id()).unwrap();
+        let mut table = Listeners::default();
+        let mut found = || {
+            let fact = table.of(std::process::id()).unwrap();
             let mut all = fact.listeners.into_iter();
             all.find(|listener| listener.port == address.port())
         };
@@ -93,6 +135,10 @@ mod tests {
         assert_eq!(found().unwrap().length, 3);
         drop((socket, clients));
         assert_eq!(found(), None);
+        // A new one is another.
+        let socket = std::net::TcpListener::bind(address).unwrap();
+        assert_eq!(found().unwrap().length, 0);
+        drop(socket);
     }
 
     #[test]

@@ -44,8 +44,8 @@ use whyslow_engine::{
 };
 
 use self::{
-    admission::Admission, interpreters::Interpreters, libraries::Libraries, rules::Verdict,
-    slots::SlotMap, sockets::SocketTables,
+    admission::Admission, interpreters::Interpreters, libraries::Libraries, listeners::Listeners,
+    rules::Verdict, slots::SlotMap, sockets::SocketTables,
 };
 use super::{Depth, Feature, KernelOptions, Source, WatchRules};
 
@@ -89,6 +89,7 @@ pub struct KernelSource {
     /// Processes whose threads are all watched.
     families: HashSet<u32>,
     sockets: SocketTables,
+    listeners: Listeners,
     rules: WatchRules,
     admission: Admission,
     features: Vec<Feature>,
@@ -130,6 +131,7 @@ impl KernelSource {
             threads: HashMap::new(),
             families: HashSet::new(),
             sockets: SocketTables::default(),
+            listeners: Listeners::default(),
             rules: options.rules,
             admission: Admission::default(),
             features,
@@ -394,7 +396,7 @@ impl Source for KernelSource {
             }),
             Query::Listeners { pid } => Some(Input::Listeners {
                 pid: *pid,
-                fact: listeners::of(*pid),
+                fact: self.listeners.of(*pid),
             }),
             Query::Path { pid, fd, inode } => {
                 let same = process::descriptor_inode(*pid, *fd) == Some(*inode);
