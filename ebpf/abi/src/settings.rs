@@ -89,7 +89,7 @@ pub const FIELDS: &[Field] = &[
         "cfs_bandwidth.period_timer.node.expires",
         "throttled",
     ),
-    field("OFF_TASK_MM", "task_struct", "mm", "resident_memory"),
+    field("OFF_TASK_MM", "task_struct", "mm", "core"),
     field("OFF_SIGNAL_FLAGS", "signal_struct", "flags", "core"),
     field("OFF_SIGNAL_LIVE", "signal_struct", "live", "core"),
     field(
@@ -144,7 +144,6 @@ pub const FIELDS: &[Field] = &[
     ),
     field("OFF_EPITEM_FILE", "epitem", "ffd.file", "core"),
     field("OFF_EPITEM_DATA", "epitem", "event.data", "core"),
-    field("OFF_TASK_MM", "task_struct", "mm", "program_names"),
     field(
         "OFF_MM_ARG_START",
         "mm_struct",

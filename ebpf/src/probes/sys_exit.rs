@@ -22,7 +22,7 @@ use crate::{
     descriptor::{self, Descriptor},
     emit::{self, Life},
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
-    ledger, names, parts, payload,
+    ledger, names, parts, payload, program,
     queue::{forget_queued, note_accepted},
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
 };
