@@ -37,7 +37,8 @@ const IF_LOST: &str = "whyslow watch --reconnect waits for it to come back";
     whyslow watch --json | jq 'select(.requestFinished.status == 500)'\n  \
     whyslow watch --json | jq '.requestFinished.operations[]? | select(.repeated and .roundTrips == .count) | .shape'\n\n\
     It begins with what is in flight (not with --status, which only the end tells). Columns: time of the begin, wall time, status (--- for none), \
-    method and route, the accounts with most time, process/thread and its name. Below, when the agent reads operations: what the request asked \
+    method and route, the accounts with most time, process/thread and its name. Below: the processes that it started (\"waited for\": how much of its waits for children they \
+    lived through; \"first output after\": since exec), five of them; and when the agent reads operations: what the request asked \
     of servers, most time first: protocol, how often (\"repeated\": a shape that one request asks for again and again, one by one; \"in N round trips\": \
     pipelined; \"or more\": not all was seen), time (\"together with others\": they were answered at once, and the first has the time \
     of all), failures, and the statement or command without its literals. Five shapes; --json has all.")]

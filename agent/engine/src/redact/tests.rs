@@ -163,3 +163,32 @@ fn nothing_of_what_is_said_to_servers_is_kept() {
     assert_eq!((kept.head.len, kept.head.front_len), (128, 0));
     assert!(!record.contains(&b's'));
 }
+
+#[test]
+fn of_a_command_only_its_name_is_kept() {
+    let mut record: ProgramRecord = zeroed();
+    record.header.kind = RecordKind::Program as u32;
+    let arguments = b"python3\0-W\0SECRET\0/srv/SECRET/manage.py\0--password=SECRET\0";
+    // What lies behind the used part is of another program.
+    record.arguments.fill(b'S');
+    record.arguments[..arguments.len()].copy_from_slice(arguments);
+    record.arguments_len = arguments.len() as u32;
+    record.arguments_total = arguments.len() as u32;
+    record.file.fill(b'S');
+    record.file[..17].copy_from_slice(b"/SECRET/python3.9");
+    record.file[17] = 0;
+    let mut bytes = plain_bytes(&record).to_vec();
+    Redactor::new().redact(&mut bytes);
+    assert!(!holds(&bytes, b"SECRET") && !holds(&bytes, b"SSS"));
+    let Ok(decode::Record::Program(kept)) = decode::record(&bytes) else {
+        panic!("it is no record any more");
+    };
+    let name = |program: &decode::Program| {
+        command::command(program.file(), program.arguments(), program.is_cut(), false)
+    };
+    assert_eq!(name(&kept), "python3.9 manage.py");
+    // Once more changes nothing.
+    let once = bytes.clone();
+    Redactor::new().redact(&mut bytes);
+    assert_eq!(bytes, once);
+}

@@ -43,6 +43,7 @@ const TESTS: &[(&str, Judgement)] = &[
     ("time waiting for a child", |e| {
         account(e, "/child", "child")
     }),
+    ("a child is told with its program and its time", children),
     ("time waiting for an upstream", |e| {
         account(e, "/upstream", "net.upstream")
     }),
@@ -327,6 +328,31 @@ fn bindings(evidence: &Evidence) -> Result<String> {
 /// The account agrees with the server's own clock. Time in the account lies within what the server
 /// measured; and what it measured lies within the account, the CPU and the run queue. Both hold
 /// on a machine of any speed.
+fn children(evidence: &Evidence) -> Result<String> {
+    let mut times = Vec::new();
+    for request in events(evidence, "requestFinished")?.filter(|r| r["target"] == "/child") {
+        let children = request["children"].as_array().context("no children")?;
+        ensure!(children.len() == 1, "{request}");
+        let child = &children[0];
+        ensure!(child["command"] == "busybox", "{child}");
+        ensure!(
+            child["running"].is_null() && child["exitCode"].is_null(),
+            "{child}"
+        );
+        ensure!(child["ledger"][0]["account"] == "sleep", "{child}");
+        let ns = |name: &str| number(&child[name]);
+        let in_account = ledger_ns(request, Some("child"));
+        ensure!(ns("wallNs") >= ledger_ns(child, Some("sleep")), "{child}");
+        ensure!(
+            ns("waitedNs") > in_account / 2 && ns("waitedNs") <= in_account,
+            "{request}"
+        );
+        times.push(format!("{:.1}", millis(ns("wallNs"))));
+    }
+    ensure!(times.len() == TIMES, "seen {} times", times.len());
+    Ok(format!("ms: {}", times.join(" ")))
+}
+
 fn account(evidence: &Evidence, target: &str, account: &str) -> Result<String> {
     let asked = evidence.waits.iter().filter(|asked| asked.target == target);
     let mut measured: Vec<u64> = asked.filter_map(|asked| asked.waited_ns).collect();
