@@ -16,7 +16,7 @@ use crate::{
     kernel::*,
     ledger, names,
     payload::read_user,
-    turn,
+    service,
 };
 
 const F_SETLKW: u64 = 7;
@@ -441,7 +441,7 @@ fn keep_wait(
     walked: &Descriptor,
 ) {
     let (start, ns) = (slot.pending_start_ns, slot.pending_ns);
-    let followed = turn::is_followed(slot);
+    let followed = service::is_followed(slot);
     let mut shortest = 0usize;
     let mut least = u64::MAX;
     let mut index = 0usize;
@@ -453,7 +453,7 @@ fn keep_wait(
             wait.ns += ns;
             wait.waker = waker;
             if followed {
-                turn::note_waker(wait);
+                service::note_waker(wait);
             }
             return;
         }
@@ -477,7 +477,7 @@ fn keep_wait(
     wait.b = 0;
     wait.waker = waker;
     if followed {
-        turn::note_waker(wait);
+        service::note_waker(wait);
     }
     wait.family = walked.family;
     wait.port_be = 0;

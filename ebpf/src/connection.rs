@@ -27,7 +27,7 @@ use crate::{
     payload::{self, Span, begins_response, copy_user, first_word, last_bytes, may_begin_request},
     program,
     queue::note_read,
-    turn,
+    service,
 };
 
 const ECONNRESET: i64 = -104;
@@ -93,8 +93,8 @@ pub fn on_read(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
             }
             more(slot, transfer, connection, now);
         }
-        None if turn::is_followed(slot) => {
-            turn::turn_begins(slot, id, now);
+        None if service::is_followed(slot) => {
+            service::service_begins(slot, id, now);
         }
         None if slot.flags & PROGRAM != 0 => {}
         None => strange(id),
@@ -278,8 +278,8 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
 pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     let id = probe::<u64>(transfer.descriptor.inode, OFF_INODE_INO.load());
     let Some(connection) = find(id) else {
-        if turn::is_followed(slot) && transfer.result > 0 {
-            turn::turn_ends(slot, id, now);
+        if service::is_followed(slot) && transfer.result > 0 {
+            service::service_ends(slot, id, now);
         }
         return;
     };

@@ -21,7 +21,7 @@ mod payload;
 mod probes;
 mod program;
 mod queue;
+mod service;
 mod sqlite;
 mod thread;
 mod tls;
-mod turn;

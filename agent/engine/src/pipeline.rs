@@ -43,9 +43,9 @@ use crate::{
         processes::Processes,
         programs::Programs,
         servers::Servers,
+        services::FollowedServers,
         signals::Signals,
         threads::{Sample, Threads},
-        turns::FollowedServers,
     },
 };
 
@@ -281,7 +281,7 @@ impl Engine {
             }
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
-            Record::Turn(turn) => self.turned(turn),
+            Record::Service(service) => self.server_answered(service),
             Record::Program(program) => self.program(program),
         }
     }

@@ -62,7 +62,7 @@ pub const FOLLOWED: u32 = 1 << 20;
 /// next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Turn {
+pub struct Service {
     /// Inode number of the client's socket; 0: none.
     pub id: u64,
     /// Begin: return of the read, or of the write before.
@@ -151,7 +151,7 @@ pub struct ThreadSlot {
     /// Its last wait for the lock of its interpreter.
     pub lock_wait: LockWait,
     /// Of a server that is followed.
-    pub turn: Turn,
+    pub service: Service,
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.
@@ -166,7 +166,7 @@ const _: () = assert!(
     size_of::<ThreadSlot>()
         == 168
             + size_of::<LockWait>()
-            + size_of::<Turn>()
+            + size_of::<Service>()
             + size_of::<Totals>()
             + WAITS_KEPT * size_of::<Wait>()
 );

@@ -15,7 +15,7 @@ use whyslow_abi::{
         EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT,
         LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord,
         PIECE_PAYLOAD, PROGRAM_ARGUMENTS, PieceRecord, ProgramEvent, ProgramRecord, RecordHeader,
-        RecordKind, ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE, TurnRecord,
+        RecordKind, ServiceRecord, ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -257,7 +257,7 @@ pub(crate) enum Record {
     Data(Data),
     LibraryText(LibraryText),
     Executed(Executed),
-    Turn(TurnRecord),
+    Service(ServiceRecord),
     Program(Program),
 }
 
@@ -273,7 +273,7 @@ impl Record {
             Self::Data(data) => &data.head().header,
             Self::LibraryText(text) => &text.raw.header,
             Self::Executed(executed) => &executed.raw.header,
-            Self::Turn(turn) => &turn.header,
+            Self::Service(service) => &service.header,
             Self::Program(program) => &program.raw.header,
         }
     }
@@ -316,7 +316,7 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
             let event = SignalKind::try_from(raw.event)?;
             Record::Signal(Signal { raw, event })
         }
-        RecordKind::Turn => Record::Turn(read_plain(bytes).ok_or_else(|| cut(bytes))?),
+        RecordKind::Service => Record::Service(read_plain(bytes).ok_or_else(|| cut(bytes))?),
         RecordKind::Data => Record::Data(Data::Long(read_plain(bytes).ok_or_else(|| cut(bytes))?)),
         RecordKind::ShortData => {
             Record::Data(Data::Short(read_plain(bytes).ok_or_else(|| cut(bytes))?))

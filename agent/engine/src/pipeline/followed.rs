@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use whyslow_abi::{account::Account, record::TurnRecord, wait::Wait};
+use whyslow_abi::{account::Account, record::ServiceRecord, wait::Wait};
 
 use super::Engine;
 use crate::{
@@ -26,9 +26,9 @@ mod unknown {
 
 impl Engine {
     /// A thread of a server that is followed has answered.
-    pub(super) fn turned(&mut self, turn: &TurnRecord) {
-        if let Some(thread) = self.threads.of(ThreadKey::from(&turn.header)) {
-            thread.turns.add(turn);
+    pub(super) fn server_answered(&mut self, service: &ServiceRecord) {
+        if let Some(thread) = self.threads.of(ThreadKey::from(&service.header)) {
+            thread.services.add(service);
         }
     }
 
@@ -83,18 +83,21 @@ impl Engine {
 
     fn served(&self, tid: u32, (begin_ns, end_ns): (u64, u64)) -> Option<Served> {
         let thread = self.threads.get(tid)?;
-        let turn = thread.turns.for_most_of(begin_ns, end_ns)?;
-        let mut spent = turn.now;
-        for (now, before) in spent.iter_mut().zip(turn.turn.begin) {
+        let service = thread.services.for_most_of(begin_ns, end_ns)?;
+        let mut spent = service.now;
+        for (now, before) in spent.iter_mut().zip(service.service.begin) {
             *now = now.saturating_sub(before);
         }
         Some(Served {
             pid: thread.tgid,
             tid,
             comm: self.comm(tid, thread.tgid),
-            ns: turn.header.time_ns.saturating_sub(turn.turn.begin_ns),
+            ns: service
+                .header
+                .time_ns
+                .saturating_sub(service.service.begin_ns),
             ledger: ledger::entries(&spent, |_| 0),
-            blocked: self.blocked(tid, &turn.waits),
+            blocked: self.blocked(tid, &service.waits),
         })
     }
 

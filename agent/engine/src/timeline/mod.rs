@@ -13,10 +13,10 @@ pub(crate) mod programs;
 pub(crate) mod request;
 pub(crate) mod sequence;
 pub(crate) mod servers;
+pub(crate) mod services;
 pub(crate) mod signals;
 pub(crate) mod speech;
 pub(crate) mod threads;
-pub(crate) mod turns;
 
 use whyslow_abi::{connection::ConnectionState, record::RecordHeader};
 

@@ -12,7 +12,7 @@ use super::{
     ThreadKey,
     activity::{BusyRing, CpuRing},
     sequence::SequenceWindow,
-    turns::Turns,
+    services::Services,
 };
 use crate::{hash::FastMap, input::WaitFact, output::RequestStarted};
 
@@ -106,7 +106,7 @@ pub(crate) struct Thread {
     /// The last of them.
     pub(crate) served: Served,
     /// Of a server that is followed.
-    pub(crate) turns: Turns,
+    pub(crate) services: Services,
     pub(crate) busy: BusyRing,
     pub(crate) cpu: CpuRing,
     pub(crate) sample: Option<Box<Sample>>,

@@ -15,7 +15,7 @@ use crate::{
     account::Account,
     connection::ConnectionState,
     queue::QueueTimes,
-    thread::Turn,
+    thread::Service,
     totals::Totals,
     wait::{WAIT_NAME, WAITS_KEPT, Wait},
 };
@@ -39,8 +39,8 @@ crate::integer_enum! {
         ShortData = 7 => "short_data",
         /// [`ProgramRecord`]: a program that a watched process started.
         Program = 8 => "program",
-        /// [`TurnRecord`]: a server that is followed has answered.
-        Turn = 13 => "turn",
+        /// [`ServiceRecord`]: a server that is followed has answered.
+        Service = 13 => "service",
         /// [`LibraryTextRecord`]: a database library was given a text.
         LibraryText = 16 => "library_text",
         /// [`ExecutedRecord`]: a database library executed a statement.
@@ -318,11 +318,11 @@ crate::integer_enum! {
 /// kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct TurnRecord {
+pub struct ServiceRecord {
     /// Front; the time is the return of the write.
     pub header: RecordHeader,
     /// What it was, and how the accounts stood at its begin.
-    pub turn: Turn,
+    pub service: Service,
     /// How the accounts stand now, ns.
     pub now: [u64; Account::COUNT],
     /// Its longest waits meanwhile.
@@ -330,7 +330,7 @@ pub struct TurnRecord {
 }
 
 // SAFETY: integers only, padding explicit.
-unsafe impl Plain for TurnRecord {}
+unsafe impl Plain for ServiceRecord {}
 
 /// Bit of [`LifecycleRecord::code`] of a thread that begins to be watched: it belongs to a server that is followed.
 pub const LIFE_FOLLOWED: u32 = 1;

@@ -2,39 +2,39 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use whyslow_abi::record::TurnRecord;
+use whyslow_abi::record::ServiceRecord;
 
 use super::threads::most_of;
 use crate::{output::RequestStarted, recent::Recent};
 
 /// Turns kept of a thread: the last ones, and a request waits for them one after the other.
-const TURNS: usize = 8;
+const SERVICES: usize = 8;
 /// Processes kept that were looked at, and requests that are over.
 const KEPT: usize = 4_096;
 
-/// The last turns of a thread.
+/// What a thread did last for its clients.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Turns {
-    last: VecDeque<Box<TurnRecord>>,
+pub(crate) struct Services {
+    last: VecDeque<Box<ServiceRecord>>,
 }
 
-impl Turns {
-    pub(crate) fn add(&mut self, turn: &TurnRecord) {
-        if self.last.len() == TURNS {
+impl Services {
+    pub(crate) fn add(&mut self, service: &ServiceRecord) {
+        if self.last.len() == SERVICES {
             self.last.pop_front();
         }
-        self.last.push_back(Box::new(*turn));
+        self.last.push_back(Box::new(*service));
     }
 
     /// The one that has most of an interval in it.
-    pub(crate) fn for_most_of(&self, begin_ns: u64, end_ns: u64) -> Option<&TurnRecord> {
-        let mut turns = self.last.iter().rev();
-        turns
-            .find(|turn| {
-                let it = (turn.turn.begin_ns, turn.header.time_ns);
+    pub(crate) fn for_most_of(&self, begin_ns: u64, end_ns: u64) -> Option<&ServiceRecord> {
+        let mut services = self.last.iter().rev();
+        services
+            .find(|service| {
+                let it = (service.service.begin_ns, service.header.time_ns);
                 most_of(it, (begin_ns, end_ns))
             })
-            .map(|turn| &**turn)
+            .map(|service| &**service)
     }
 }
 

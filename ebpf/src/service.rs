@@ -5,7 +5,7 @@
 //! the one that wakes a client has answered.
 
 use whyslow_abi::{
-    record::{RecordKind, TurnRecord},
+    record::{RecordKind, ServiceRecord},
     thread::{Asker, FOLLOWED, ThreadSlot},
     wait::{WAITS_KEPT, Wait},
 };
@@ -25,33 +25,33 @@ pub fn is_followed(slot: &ThreadSlot) -> bool {
 /// It has read from its client, on the socket with inode number `id`. A function of its own for the verifier too.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn turn_begins(slot: *mut ThreadSlot, id: u64, now: u64) -> i32 {
+pub extern "C" fn service_begins(slot: *mut ThreadSlot, id: u64, now: u64) -> i32 {
     // SAFETY: the verifier makes sure that what is not null is whole.
     let Some(slot) = (unsafe { slot.as_mut() }) else {
         return 0;
     };
     // Else it has not slept since it answered last, and who has asked is not known; on the same connection, the same.
-    if slot.wake_ns > slot.turn.begin_ns {
-        slot.turn.asker = asker(slot.waker as u32);
-    } else if slot.turn.id != id {
-        slot.turn.asker = NOBODY;
+    if slot.wake_ns > slot.service.begin_ns {
+        slot.service.asker = asker(slot.waker as u32);
+    } else if slot.service.id != id {
+        slot.service.asker = NOBODY;
     }
-    slot.turn.id = id;
+    slot.service.id = id;
     start(slot, now);
     0
 }
 
-/// It has written to its client. See [`turn_begins`].
+/// It has written to its client. See [`service_begins`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn turn_ends(slot: *mut ThreadSlot, id: u64, now: u64) -> i32 {
-    // SAFETY: as in `turn_begins`.
+pub extern "C" fn service_ends(slot: *mut ThreadSlot, id: u64, now: u64) -> i32 {
+    // SAFETY: as in `service_begins`.
     let Some(slot) = (unsafe { slot.as_mut() }) else {
         return 0;
     };
-    if slot.turn.id == id {
+    if slot.service.id == id {
         ledger::tick(slot, now);
-        if now.wrapping_sub(slot.turn.begin_ns) >= WAIT_FLOOR_NS.load() {
+        if now.wrapping_sub(slot.service.begin_ns) >= WAIT_FLOOR_NS.load() {
             ship(slot, now);
         }
         start(slot, now);
@@ -81,9 +81,9 @@ fn asker(tid: u32) -> Asker {
 #[inline(always)]
 fn start(slot: &mut ThreadSlot, now: u64) {
     ledger::tick(slot, now);
-    slot.turn.begin_ns = now;
+    slot.service.begin_ns = now;
     // SAFETY: both are parts of a map value.
-    unsafe { kernel::copy(&raw mut slot.turn.begin, &raw const slot.totals.ns) };
+    unsafe { kernel::copy(&raw mut slot.service.begin, &raw const slot.totals.ns) };
     let mut index = 0;
     while index < WAITS_KEPT {
         slot.waits[index].ns = 0;
@@ -94,7 +94,7 @@ fn start(slot: &mut ThreadSlot, now: u64) {
 #[inline(always)]
 fn ship(slot: &mut ThreadSlot, now: u64) {
     let sequence = emit::next_sequence(slot);
-    let Some(mut entry) = emit::reserve::<TurnRecord>() else {
+    let Some(mut entry) = emit::reserve::<ServiceRecord>() else {
         return;
     };
     let record = entry.as_mut_ptr();
@@ -102,12 +102,12 @@ fn ship(slot: &mut ThreadSlot, now: u64) {
     unsafe {
         emit::fill_header(
             &raw mut (*record).header,
-            RecordKind::Turn,
+            RecordKind::Service,
             slot,
             sequence,
             now,
         );
-        kernel::copy(&raw mut (*record).turn, &raw const slot.turn);
+        kernel::copy(&raw mut (*record).service, &raw const slot.service);
         kernel::copy(&raw mut (*record).now, &raw const slot.totals.ns);
         kernel::copy(&raw mut (*record).waits, &raw const slot.waits);
     }
@@ -119,15 +119,15 @@ fn ship(slot: &mut ThreadSlot, now: u64) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn note_waker(wait: *mut Wait) -> i32 {
-    // SAFETY: as in `turn_begins`.
+    // SAFETY: as in `service_begins`.
     let Some(wait) = (unsafe { wait.as_mut() }) else {
         return 0;
     };
     wait.waker_connection = 0;
     wait.waker_request = 0;
     if let Some((_, other)) = thread::mark_of(wait.waker as u32).and_then(thread::slot_of) {
-        wait.waker_connection = other.turn.asker.connection;
-        wait.waker_request = other.turn.asker.request;
+        wait.waker_connection = other.service.asker.connection;
+        wait.waker_request = other.service.asker.request;
     }
     0
 }
