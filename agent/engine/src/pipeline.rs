@@ -8,12 +8,15 @@ mod connection;
 mod data;
 mod end;
 mod finish;
+mod handover;
 mod head;
 mod library;
 mod lifecycle;
+mod stall;
 mod tables;
 mod tick;
 mod views;
+mod work;
 
 use std::collections::VecDeque;
 
@@ -34,6 +37,7 @@ use crate::{
         processes::Processes,
         servers::Servers,
         signals::Signals,
+        stalls::Stalls,
         threads::{Sample, Threads},
     },
 };
@@ -109,6 +113,7 @@ pub struct Engine {
     routes: Routes,
     shapes: Shapes,
     polls: Polls,
+    stalls: Stalls,
     held: Vec<Held>,
     /// Requests whose process or thread ended: connection, serial number.
     endings: Vec<(u64, u64)>,
@@ -148,6 +153,7 @@ impl Engine {
             libraries: Libraries::default(),
             signals: Signals::default(),
             polls: Polls::default(),
+            stalls: Stalls::default(),
             held: Vec::new(),
             endings: Vec::new(),
             pending_ends: Vec::new(),
@@ -217,6 +223,8 @@ impl Engine {
                 self.got_data = true;
                 self.data(data, findings, out);
             }
+            Record::LoopStall(stall) => self.loop_stall(stall, out),
+            Record::Mark(mark) => self.mark(mark, out),
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
         }
@@ -235,6 +243,7 @@ impl Engine {
             self.give_up(id, self.now_ns, out);
         }
         self.release_held(out);
+        self.tell_stalls(u64::MAX, out);
         self.tell_pending_ends(out);
         self.losses.tell(self.now_ns, out);
     }

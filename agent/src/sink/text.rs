@@ -38,6 +38,7 @@ impl Format for TextLines {
             // A thread of a pool comes and goes; that is no news unless it took the process along.
             Kind::WorkerEnded(worker) if !worker.process_ended => return Ok(()),
             Kind::WorkerEnded(worker) => worker_ended(worker),
+            Kind::LoopStalled(stalled) => loop_stalled(stalled),
             Kind::Loss(loss) => format!("loss  {} {}", loss.reason, loss.count),
             // What it says of the agent is for `whyslow top` and for JSON.
             Kind::AgentStatus(_) => return Ok(()),
@@ -171,10 +172,10 @@ fn finished(request: &v1::RequestFinished) -> String {
         method(&request.method),
         request.route
     );
-    if request.binding == "thread" {
-        for (i, entry) in request.ledger.iter().take(ACCOUNTS).enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            let _ = write!(line, "{comma}{} {}", entry.account, duration(entry.ns));
+    if !request.ledger.is_empty() {
+        accounts(&request.ledger, &mut line);
+        if request.worker_tid != 0 {
+            let _ = write!(line, "  [{} to {}]", request.binding, request.worker_tid);
         }
     } else {
         let _ = write!(line, "[{}: {}]", request.binding, request.binding_reason);
@@ -218,6 +219,30 @@ fn worker_ended(worker: &v1::WorkerEnded) -> String {
         let _ = write!(line, "  while serving {}", worker.request_id);
     }
     line
+}
+
+fn loop_stalled(stalled: &v1::LoopStalled) -> String {
+    let mut line = format!("loop stalled  {}  ", duration(stalled.ns));
+    accounts(&stalled.ledger, &mut line);
+    let requests = if stalled.requests == 1 {
+        "request"
+    } else {
+        "requests"
+    };
+    let _ = write!(line, "  {} {requests} open", stalled.requests);
+    if !stalled.began_with.is_empty() {
+        let _ = write!(line, ", began with {}", stalled.began_with);
+    }
+    let _ = write!(line, "  {}/{} {}", stalled.pid, stalled.tid, stalled.comm);
+    line
+}
+
+/// The accounts with most time.
+fn accounts(ledger: &[v1::LedgerEntry], line: &mut String) {
+    for (i, entry) in ledger.iter().take(ACCOUNTS).enumerate() {
+        let comma = if i == 0 { "" } else { ", " };
+        let _ = write!(line, "{comma}{} {}", entry.account, duration(entry.ns));
+    }
 }
 
 fn method(method: &str) -> &str {

@@ -137,6 +137,8 @@ pub struct KernelOptions {
     pub max_connections: u32,
     /// Shortest wait that is kept with a request, ns.
     pub wait_floor_ns: u64,
+    /// An event loop that does not come back to poll for this long is told, ns; 0: none is.
+    pub loop_stall_limit_ns: u64,
     /// What requests ask of servers is read.
     pub operations: bool,
     /// For that, functions of libraries that processes have mapped are probed.
@@ -159,6 +161,7 @@ impl Default for KernelOptions {
             max_threads: DEFAULT_THREADS,
             max_connections: DEFAULT_CONNECTIONS,
             wait_floor_ns: 1_000_000,
+            loop_stall_limit_ns: 20_000_000,
             operations: false,
             library_probes: false,
         }

@@ -8,6 +8,7 @@ use crate::{
     Plain,
     interpreter::LockWait,
     totals::Totals,
+    turn::Turn,
     wait::{WAITS_KEPT, Wait},
 };
 
@@ -93,6 +94,12 @@ pub struct ThreadSlot {
     pub data_budget: u32,
     /// Inode number of the socket without a peer that the thread last asked for a name on; 0: none.
     pub name_socket: u64,
+    /// Last write to the client of a request that another thread read, monotonic; 0: none.
+    pub answered_ns: u64,
+    /// Waits that began before this time are of earlier work, monotonic; 0: not known.
+    pub worked_ns: u64,
+    /// As an event loop.
+    pub turn: Turn,
     /// Its last wait for the lock of its interpreter.
     pub lock_wait: LockWait,
     /// The ledger.
@@ -107,7 +114,11 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 144 + size_of::<LockWait>() + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
+        == 160
+            + size_of::<Turn>()
+            + size_of::<LockWait>()
+            + size_of::<Totals>()
+            + WAITS_KEPT * size_of::<Wait>()
 );
 
 /// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything

@@ -10,12 +10,12 @@ use whyslow_abi::{
     library::PLAIN_TEXT_OF,
     read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_ANSWERED, DATA_FRONT, DATA_GAP,
-        DATA_PLAIN, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord,
-        EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT,
-        LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord,
-        PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, ShortDataRecord, SignalKind,
-        SignalRecord, TEXT_WHOLE,
+        BEGIN_LOOP, BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_ANSWERED, DATA_FRONT,
+        DATA_GAP, DATA_PLAIN, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead,
+        DataRecord, EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord,
+        LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind,
+        LifecycleRecord, LoopStallRecord, MarkKind, MarkRecord, PIECE_PAYLOAD, PieceRecord,
+        RecordHeader, RecordKind, ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -44,6 +44,8 @@ impl From<Unknown> for DecodeError {
 pub(crate) struct Begin {
     pub(crate) raw: BeginRecord,
     pub(crate) pipelined: bool,
+    /// Its thread is an event loop.
+    pub(crate) by_loop: bool,
 }
 
 impl Begin {
@@ -210,6 +212,13 @@ pub(crate) struct Lifecycle {
     pub(crate) event: LifecycleKind,
 }
 
+/// A moment of a thread that may work on what another has read.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) raw: MarkRecord,
+    pub(crate) kind: MarkKind,
+}
+
 /// A deadly signal.
 #[derive(Clone, Debug)]
 pub(crate) struct Signal {
@@ -232,6 +241,8 @@ pub(crate) enum Record {
     Data(Data),
     LibraryText(LibraryText),
     Executed(Executed),
+    Mark(Mark),
+    LoopStall(LoopStallRecord),
 }
 
 impl Record {
@@ -246,6 +257,8 @@ impl Record {
             Self::Data(data) => &data.head().header,
             Self::LibraryText(text) => &text.raw.header,
             Self::Executed(executed) => &executed.raw.header,
+            Self::Mark(mark) => &mark.raw.header,
+            Self::LoopStall(raw) => &raw.header,
         }
     }
 }
@@ -266,7 +279,12 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Begin => {
             let raw: BeginRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
             let pipelined = raw.flags & BEGIN_PIPELINED != 0;
-            Record::Begin(Begin { raw, pipelined })
+            let by_loop = raw.flags & BEGIN_LOOP != 0;
+            Record::Begin(Begin {
+                raw,
+                pipelined,
+                by_loop,
+            })
         }
         RecordKind::Piece => Record::Piece(Piece {
             raw: read_plain(bytes).ok_or_else(|| cut(bytes))?,
@@ -310,6 +328,12 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
                 raw,
             })
         }
+        RecordKind::Mark => {
+            let raw: MarkRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let kind = MarkKind::try_from(raw.kind)?;
+            Record::Mark(Mark { raw, kind })
+        }
+        RecordKind::LoopStall => Record::LoopStall(read_plain(bytes).ok_or_else(|| cut(bytes))?),
     })
 }
 

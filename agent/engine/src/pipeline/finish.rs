@@ -10,7 +10,7 @@ use whyslow_abi::{
 use super::{Engine, Held, event};
 use crate::{
     attribution::{
-        finish::{self, Outcome},
+        finish::{self, Outcome, Worked},
         progress::{Parsed, Progress},
         waits::{PATH_FLOOR_NS, names},
     },
@@ -42,12 +42,15 @@ impl Engine {
             self.count_unanswered((id, serial), outcome.end_ns);
             self.count_open_executions(id);
         }
+        let worked = self.worked(id, outcome, out);
         let Some(mut request) = self.connections.take(id) else {
             return;
         };
         if request.ring_full_epoch != self.ring_full_epoch {
             request.mark(reason::RING_FULL);
         }
+        let (serial, started) = (request.serial, request.started.as_ref());
+        self.stalls.ended((id, serial), started, outcome.end_ns);
         let (reader, tgid, begin_ns) = (request.reader, request.tgid, request.begin_ns);
         if let Some(thread) = self.threads.of(reader) {
             thread.open.retain(|open| *open != id);
@@ -69,10 +72,13 @@ impl Engine {
         let Some(started) = request.started.as_ref().map(Arc::clone) else {
             return;
         };
-        let operations = std::mem::take(&mut request.operations);
-        let asked = operations.into_entries(self.settings.repeated, outcome.end_ns);
-        let mut finished = finish::finish(*request, started, outcome);
-        if finished.binding == Binding::Thread {
+        let (operations, asked_until_ns) = match &worked {
+            Worked::By(work) => (self.take_work(work.worker, work.ended_by), work.end_ns),
+            _ => (std::mem::take(&mut request.operations), outcome.end_ns),
+        };
+        let asked = operations.into_entries(self.settings.repeated, asked_until_ns);
+        let mut finished = finish::finish(*request, started, outcome, &worked);
+        if matches!(finished.binding, Binding::Thread | Binding::Handoff) {
             let name = route.and_then(|route| self.routes.name(route));
             self.shapes.end(noticed_ns, name, &asked);
             finished.operations = asked.into_iter().map(|a| a.operation).collect();

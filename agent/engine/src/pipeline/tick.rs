@@ -31,6 +31,7 @@ impl Engine {
         self.try_again(now_ns, out);
         self.settle_endings(now_ns, out);
         self.tell_pending_ends(out);
+        self.tell_stalls(now_ns, out);
         self.release_held(out);
         self.bury(now_ns, out);
         self.routes.tick(now_ns);
@@ -137,6 +138,7 @@ impl Engine {
             status: progress.status(),
             first_write_ns: progress.first_write_ns,
             last_write_ns: progress.last.map_or(0, |last| last.last_write_ns),
+            last_read_ns: state.last_read_ns,
             bytes_in: progress.bytes_in,
             bytes_out: progress.bytes_out,
             account: ending.totals.as_ref().map(|t| (request.reader, t)),

@@ -38,12 +38,13 @@ impl Engine {
                 ..RequestStarted::default()
             })
         });
-        let sample = self
-            .threads
-            .get(request.reader.tid)
-            .filter(|t| t.key == request.reader)
-            .and_then(|t| t.sample.as_deref());
-        let binding = if request.shared {
+        let reader = self.threads.get(request.reader.tid);
+        let reader = reader.filter(|t| t.key == request.reader);
+        let sample = reader.and_then(|t| t.sample.as_deref());
+        let hands_over = reader.is_some_and(|reader| reader.hands_over);
+        let binding = if hands_over || request.worker.is_some() {
+            Binding::Handoff
+        } else if request.shared {
             Binding::Shared
         } else if request.begin_totals.is_none() {
             Binding::Unknown
@@ -80,6 +81,7 @@ impl Engine {
             target: now.target,
             ledger,
             binding,
+            worker_tid: request.worker.map_or(0, |worker| worker.tid),
         }
     }
 
@@ -192,6 +194,7 @@ impl Engine {
             request: request.map(|r| r.id),
             route: started.map_or_else(String::new, |s| format!("{} {}", s.method, s.route)),
             wait_text: waits::text(&now.target),
+            loop_stalls: thread.stalls,
         }
     }
 

@@ -19,9 +19,10 @@ use whyslow_abi::{
     },
     plain_bytes, read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_PIECES, DATA_SPENT,
-        DATA_TAIL, DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord,
-        PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordHeader, RecordKind, SignalRecord,
+        BEGIN_LOOP, BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_PIECES,
+        DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind,
+        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordHeader, RecordKind,
+        SignalRecord,
     },
     totals::Totals,
     wait::{Wait, WaitTargetKind},
@@ -62,6 +63,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct Kernel {
     pub(crate) threads: BTreeMap<u32, SimThread>,
     pub(crate) connections: BTreeMap<u64, ConnectionState>,
+    /// Who reads next is an event loop.
+    pub(crate) by_loop: bool,
     /// Records sent since they were taken last.
     pub(crate) sent: Vec<Vec<u8>>,
 }
@@ -150,7 +153,7 @@ impl Kernel {
         }
     }
 
-    fn send<T: Plain>(&mut self, record: &T) {
+    pub(crate) fn send<T: Plain>(&mut self, record: &T) {
         self.sent.push(plain_bytes(record).to_vec());
     }
 
@@ -262,6 +265,7 @@ impl Kernel {
         record.peer_port_be = 40_000_u16.to_be();
         record.peer_address[..4].copy_from_slice(&[127, 0, 0, 1]);
         record.totals = self.threads[&tid].totals;
+        record.flags = u32::from(self.by_loop) * BEGIN_LOOP;
         record
     }
 
