@@ -43,7 +43,7 @@ pub fn ship_begin(
         (*record).connection = connection.id;
         (*record).request = connection.request;
         (*record).fd = connection.fd;
-        (*record).flags = flags | u32::from(slot.turn.epoll != 0) * BEGIN_LOOP;
+        (*record).flags = flags | (u32::from(slot.turn.epoll != 0) * BEGIN_LOOP);
         (*record).reserved = [0; 3];
         fill_addresses(record, transfer.descriptor);
         kernel::copy(

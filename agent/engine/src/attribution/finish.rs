@@ -106,8 +106,8 @@ impl<'a> Outcome<'a> {
 pub(crate) enum Worked {
     /// As far as is known, its reader.
     Reader,
-    /// Another thread, and which is not certain.
-    Uncertain,
+    /// Another thread, and for this reason it is not certain which.
+    Uncertain(&'static str),
     /// Another thread.
     By(Box<Work>),
     /// That thread, and its time is not known.
@@ -120,7 +120,7 @@ impl Worked {
         match self {
             Self::By(work) => work.worker.tid,
             Self::Unseen(worker) => worker.tid,
-            Self::Reader | Self::Uncertain => 0,
+            Self::Reader | Self::Uncertain(_) => 0,
         }
     }
 }
@@ -131,10 +131,10 @@ fn bind(
     outcome: &Outcome<'_>,
     worked: &Worked,
 ) -> Result<Bound, (Binding, &'static str)> {
-    let unknown = |why| Err((Binding::Unknown, why));
+    let unknown = |why: &'static str| Err((Binding::Unknown, why));
     match worked {
         Worked::Reader => {}
-        Worked::Uncertain => return unknown("which thread worked is not certain"),
+        Worked::Uncertain(why) => return unknown(why),
         Worked::Unseen(_) => {
             return Err((Binding::Handoff, "what its worker did before was not seen"));
         }

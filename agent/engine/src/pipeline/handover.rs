@@ -23,6 +23,10 @@ use crate::{
 /// Event loops of one process beside which others work.
 const RELAYS: usize = 16;
 
+/// The order of wakes and that of responses do not agree.
+const DISAGREE: &str = "which thread worked is not certain";
+/// Whose time it was until the last write is not known: the reader sends what the worker could not.
+const SEVERAL: &str = "several threads wrote the response";
 /// Why `queue.app` may be more than it was.
 const BOUND: &str = "when its worker began was not seen: queue.app is the most that it can be";
 
@@ -127,6 +131,9 @@ impl Engine {
         };
         let (reader, tgid) = (request.reader, request.tgid);
         let head_ns = request.begin_ns.saturating_add(request.head_read_ns);
+        if writer == reader && request.worker.is_some() {
+            return Worked::Uncertain(SEVERAL);
+        }
         if writer == reader {
             return self.worked_for_loop(id, outcome, head_ns);
         }
@@ -170,14 +177,14 @@ impl Engine {
         };
         let job = match relay.take(entry, outcome.first_write_ns) {
             Found::None => return Worked::Reader,
-            Found::Uncertain => return Worked::Uncertain,
+            Found::Uncertain => return Worked::Uncertain(DISAGREE),
             Found::Job(job) => job,
         };
         let Some(done) = job.done else {
-            return Worked::Uncertain;
+            return Worked::Uncertain(DISAGREE);
         };
         let Some(spent) = done.raw.totals.since(&job.woken.raw.totals) else {
-            return Worked::Uncertain;
+            return Worked::Uncertain(DISAGREE);
         };
         Worked::By(Box::new(Work {
             worker: ThreadKey::from(&done.raw.header),
