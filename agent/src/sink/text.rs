@@ -172,7 +172,8 @@ fn finished(request: &v1::RequestFinished) -> String {
         method(&request.method),
         request.route
     );
-    if !request.ledger.is_empty() {
+    let split = matches!(request.binding.as_str(), "thread" | "handoff");
+    if split && !request.ledger.is_empty() {
         accounts(&request.ledger, &mut line);
         if request.worker_tid != 0 {
             let _ = write!(line, "  [{} to {}]", request.binding, request.worker_tid);
@@ -316,6 +317,37 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn who_worked_is_said() {
+        let text = line(|request| {
+            request.binding = "handoff".to_owned();
+            request.worker_tid = 103;
+        });
+        assert!(text.contains("cpu 1.00ms  [handoff to 103]"), "{text}");
+    }
+
+    #[test]
+    fn a_stall_is_one_line() {
+        let stalled = v1::LoopStalled {
+            pid: 7,
+            tid: 8,
+            comm: "node".to_owned(),
+            ns: 50_000_000,
+            ledger: vec![v1::LedgerEntry {
+                account: "cpu".to_owned(),
+                ns: 50_000_000,
+                count: 0,
+            }],
+            requests: 2,
+            began_with: "GET /report".to_owned(),
+            ..v1::LoopStalled::default()
+        };
+        assert_eq!(
+            loop_stalled(&stalled),
+            "loop stalled  50.0ms  cpu 50.0ms  2 requests open, began with GET /report  7/8 node"
+        );
     }
 
     fn asked(shape: &str, count: u64) -> v1::Operation {
