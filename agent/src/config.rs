@@ -95,6 +95,9 @@ pub struct Config {
     /// Shortest wait kept with a request: "1ms".
     #[serde(alias = "wait-floor")]
     pub wait_floor: Option<String>,
+    /// An event loop that does not come back to poll for this long is told: "20ms"; "0": none is.
+    #[serde(alias = "loop-stall-limit")]
+    pub loop_stall_limit: Option<String>,
 }
 
 /// A list, or the only value of one.
@@ -243,6 +246,7 @@ mod tests {
             show_literals = true
             library_probes = true
             wait_floor = "2ms"
+            loop_stall_limit = "50ms"
             "#,
         )
         .unwrap();
@@ -282,6 +286,7 @@ mod tests {
             show_literals = true
             library_probes = true
             wait_floor = "2ms"
+            loop_stall_limit = "50ms"
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.max_threads, Some(30));

@@ -72,6 +72,7 @@ pub(crate) fn finished() -> RequestFinished {
         wall_ns: 5_000_000,
         binding: Binding::Thread,
         binding_reason: "",
+        worker_tid: 0,
         ledger: vec![
             LedgerEntry {
                 account: Account::DiskSync,

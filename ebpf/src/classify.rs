@@ -12,11 +12,11 @@ use whyslow_abi::{
 use crate::{
     arch::{SYSCALLS, SyscallRegisters, WAITID, opens},
     descriptor::{self, AF_INET, AF_INET6, AF_UNIX, Descriptor},
-    interpreter,
+    handover, interpreter,
     kernel::*,
     ledger, names,
     payload::read_user,
-    service,
+    service, turn,
 };
 
 const F_SETLKW: u64 = 7;
@@ -71,6 +71,8 @@ pub fn note_block(slot: &mut ThreadSlot, number: i32, registers: SyscallRegister
         slot.selected_fd = first_of_sets(registers).0;
     } else if kind == SyscallKind::Futex as u8 {
         interpreter::note_holder(slot, registers.arg0());
+    } else if kind == SyscallKind::EpollWait as u8 {
+        turn::blocks(slot, registers.arg0());
     }
 }
 
@@ -132,6 +134,9 @@ pub fn settle(
     {
         cause.account = Account::NetDns;
     }
+    if kind == SyscallKind::EpollWait as u8 && cause.account as u8 == Account::NetClientRead as u8 {
+        slot.turn.epoll = registers.arg0() as u32 + 1;
+    }
     let ns = slot.pending_ns;
     ledger::add_any(slot, cause.account as u8, ns, slot.pending_count);
     if ns >= WAIT_FLOOR_NS.load() {
@@ -140,6 +145,9 @@ pub fn settle(
     }
     slot.pending_ns = 0;
     slot.pending_count = 0;
+    if kind == SyscallKind::Futex as u8 && ns >= handover::FLOOR_NS {
+        handover::woken(slot);
+    }
 }
 
 #[inline(always)]

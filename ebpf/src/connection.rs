@@ -21,6 +21,7 @@ use whyslow_abi::{
 
 use crate::{
     descriptor::{self, Descriptor},
+    handover,
     kernel::{self, *},
     ledger,
     maps::{CONNECTIONS, DESCRIPTORS, STRANGERS, ZERO_CONNECTION, count_loss},
@@ -328,7 +329,13 @@ pub fn on_write(slot: &mut ThreadSlot, transfer: &Transfer<'_>, now: u64) {
     if slot.connection == connection.id {
         slot.flags |= ANSWERED;
     }
+    if connection.reader_tid != slot.tid {
+        handover::answers(slot, connection.writes, now);
+    }
     keep_books(slot, connection);
+    if connection.reader_tid != slot.tid || connection.writes == 1 && slot.turn.epoll != 0 {
+        handover::answered(slot, connection.id, connection.request, connection.writes);
+    }
     if connection.phase == ConnectionPhase::Response as u32 && is_upgrade(&span, first) {
         // The last word of HTTP on this connection: what follows is another protocol's.
         ship_end(slot, connection, EndReason::Shutdown, now);

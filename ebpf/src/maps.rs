@@ -71,6 +71,10 @@ pub static DESCRIPTORS: HashMap<u64, SocketPlace, { DEFAULT_CONNECTIONS as usize
 pub static INTERPRETERS: LruHashMap<u32, Interpreter, { settings::INTERPRETERS as usize }> =
     LruHashMap::new();
 
+/// Processes in which one thread reads requests and others work. Filled by the agent. The kernel drops the oldest.
+#[btf_map]
+pub static HANDOVERS: LruHashMap<u32, u32, { settings::HANDOVERS as usize }> = LruHashMap::new();
+
 /// What the adoption pass is to do, by process id. Filled and emptied by the agent.
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 16384, NO_PREALLOC> = HashMap::new();

@@ -16,6 +16,7 @@ pub struct Event {
     pub request_finished: Option<Finished>,
     pub worker_started: Option<WorkerStarted>,
     pub worker_ended: Option<WorkerEnded>,
+    pub loop_stalled: Option<LoopStalled>,
     pub loss: Option<Loss>,
     pub agent_status: Option<serde_json::Value>,
 }
@@ -128,6 +129,7 @@ pub struct Finished {
     pub wall_ns: u64,
     pub binding: String,
     pub binding_reason: String,
+    pub worker_tid: u32,
     pub ledger: Vec<LedgerEntry>,
     pub waits: Vec<Wait>,
     #[serde(deserialize_with = "integer")]
@@ -272,6 +274,28 @@ pub struct WorkerEnded {
     pub sender_pid: u32,
     pub sender_comm: String,
     pub request_id: String,
+}
+
+/// See `whyslow.v1.LoopStalled`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/loop.proto")]
+pub struct LoopStalled {
+    pub pid: u32,
+    pub tid: u32,
+    #[serde(deserialize_with = "integer")]
+    pub start_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub run_queue_ns: u64,
+    #[serde(deserialize_with = "integer")]
+    pub gil_ns: u64,
+    pub ledger: Vec<LedgerEntry>,
+    #[serde(deserialize_with = "integer")]
+    pub requests: u64,
+    pub request_ids: Vec<String>,
+    pub began_with: String,
 }
 
 /// See `whyslow.v1.Loss`.

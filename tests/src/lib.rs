@@ -13,6 +13,7 @@ pub mod live;
 pub mod load;
 pub mod process;
 pub mod script;
+pub mod served;
 pub mod servers;
 pub mod stats;
 pub mod terminal;

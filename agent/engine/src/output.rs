@@ -96,6 +96,13 @@ pub enum Command {
         /// Where it was asked: `127.0.0.1:5432`, `unix:/path` (perhaps cut).
         peer: String,
     },
+    /// In a process one thread reads requests and others work: moments of those are to be told.
+    TellMarks {
+        /// Process id.
+        pid: u32,
+        /// It is known to hand over; else it may: an event loop with other threads beside it.
+        certain: bool,
+    },
     /// A process called `listen`: decide by the user's rules whether it is to be watched.
     Judge {
         /// Process id.
@@ -123,6 +130,8 @@ pub enum EventKind {
     WorkerStarted(WorkerStarted),
     /// A watched thread ended.
     WorkerEnded(WorkerEnded),
+    /// An event loop did not come back to poll.
+    LoopStalled(Arc<LoopStalled>),
     /// Something was not seen.
     Loss {
         /// Reason: `LossReason::name` or one of the engine's own.
@@ -173,6 +182,8 @@ pub struct RequestFinished {
     pub wall_ns: u64,
     pub binding: Binding,
     pub binding_reason: &'static str,
+    /// Thread that worked on it, where another read it; 0: none, or not known.
+    pub worker_tid: u32,
     /// Most time first; accounts without time are left out.
     pub ledger: Vec<LedgerEntry>,
     /// Longest first.
@@ -380,6 +391,8 @@ pub enum Target {
 pub enum Binding {
     /// One thread read the request and wrote the response.
     Thread,
+    /// One thread read the request, another worked.
+    Handoff,
     /// Several requests overlapped on one thread.
     Shared,
     /// Not known, see the reason.
@@ -392,6 +405,7 @@ impl Binding {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Thread => "thread",
+            Self::Handoff => "handoff",
             Self::Shared => "shared",
             Self::Unknown => "unknown",
         }
@@ -465,6 +479,24 @@ pub struct WorkerEnded {
     pub request: Option<RequestId>,
 }
 
+/// An event loop did not come back to poll. See `whyslow.v1.LoopStalled`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/loop.proto")]
+pub struct LoopStalled {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub start_ns: u64,
+    pub ns: u64,
+    pub run_queue_ns: u64,
+    pub gil_ns: u64,
+    /// Most time first.
+    pub ledger: Vec<LedgerEntry>,
+    pub requests: u64,
+    pub request_ids: Vec<RequestId>,
+    pub began_with: Option<Arc<RequestStarted>>,
+}
+
 /// A request in flight. See `whyslow.v1.InFlightRequest`.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
@@ -477,6 +509,7 @@ pub struct InFlight {
     pub target: Target,
     pub ledger: Vec<LedgerEntry>,
     pub binding: Binding,
+    pub worker_tid: u32,
     /// Those that are over, most time first.
     pub operations: Vec<Operation>,
     pub shapes_left_out: u32,
@@ -584,6 +617,7 @@ pub struct Worker {
     pub request: Option<RequestId>,
     pub route: String,
     pub wait_text: String,
+    pub loop_stalls: u64,
     pub memory: WorkerMemory,
 }
 

@@ -9,13 +9,16 @@ mod data;
 mod end;
 mod finish;
 mod followed;
+mod handover;
 mod head;
 mod library;
 mod lifecycle;
 mod programs;
+mod stall;
 mod tables;
 mod tick;
 mod views;
+mod work;
 
 use std::collections::VecDeque;
 
@@ -45,6 +48,7 @@ use crate::{
         servers::Servers,
         services::FollowedServers,
         signals::Signals,
+        stalls::Stalls,
         threads::{Sample, Threads},
     },
 };
@@ -155,6 +159,7 @@ pub struct Engine {
     programs: Programs,
     program_table: ProgramTable,
     polls: Polls,
+    stalls: Stalls,
     held: Vec<Held>,
     /// Requests whose process or thread ended: connection, serial number.
     endings: Vec<(u64, u64)>,
@@ -198,6 +203,7 @@ impl Engine {
             signals: Signals::default(),
             followed: FollowedServers::default(),
             polls: Polls::default(),
+            stalls: Stalls::default(),
             held: Vec::new(),
             endings: Vec::new(),
             pending_ends: Vec::new(),
@@ -279,6 +285,8 @@ impl Engine {
                 self.got_data = true;
                 self.data(data, findings, out);
             }
+            Record::LoopStall(stall) => self.loop_stall(stall, out),
+            Record::Mark(mark) => self.mark(mark, out),
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
             Record::Service(service) => self.server_answered(service),
@@ -299,6 +307,7 @@ impl Engine {
             self.give_up(id, self.now_ns, out);
         }
         self.release_held(out);
+        self.tell_stalls(u64::MAX, out);
         self.tell_pending_ends(out);
         self.losses.tell(self.now_ns, out);
     }

@@ -14,6 +14,7 @@ mod support;
 use std::{collections::BTreeMap, path::Path};
 
 use scenario::{
+    bindings::check_stalls,
     check::{check_finished, check_invariants},
     model::Scenario,
     run::Run,
@@ -44,6 +45,7 @@ fn run(name: &str, text: &str) {
     for (index, (want, got)) in scenario.finished.iter().zip(&finished).enumerate() {
         check_finished(name, index, want, got);
     }
+    check_stalls(name, &scenario.stalled, &plain);
     let ended = plain.ended();
     assert_eq!(ended.len(), scenario.ended.len(), "{name}: {ended:#?}");
     for (want, got) in scenario.ended.iter().zip(&ended) {

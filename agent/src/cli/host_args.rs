@@ -124,6 +124,9 @@ pub(super) struct HostArgs {
     /// Shortest wait kept with a request, such as 1ms
     #[arg(long, value_name = "DURATION", help_heading = "Requests")]
     wait_floor: Option<String>,
+    /// Tell an event loop that does not come back to poll for this long, such as 20ms; 0: none
+    #[arg(long, value_name = "DURATION", help_heading = "Requests")]
+    loop_stall_limit: Option<String>,
     /// Routes kept at the most; more are summed as "(other)"
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_routes: Option<usize>,
@@ -189,13 +192,17 @@ impl HostArgs {
                 "a ring of {ring_bytes} bytes is not possible\nhint: --ring-bytes takes a power of two from 4096, such as 8388608"
             )));
         }
-        let wait_floor_ns =
-            match self.wait_floor.as_ref().or(config.wait_floor.as_ref()) {
-                Some(text) => duration::nanoseconds(duration::parse(text).map_err(|error| {
-                    usage(format!("wait floor: {error}\nhint: --wait-floor 1ms"))
-                })?),
-                None => defaults.wait_floor_ns,
-            };
+        let wait_floor = self.wait_floor.as_ref().or(config.wait_floor.as_ref());
+        let wait_floor_ns = match wait_floor {
+            Some(text) => nanoseconds("wait floor", text, "--wait-floor 1ms")?,
+            None => defaults.wait_floor_ns,
+        };
+        let limit = self.loop_stall_limit.as_ref();
+        let loop_stall_limit_ns = match limit.or(config.loop_stall_limit.as_ref()) {
+            Some(text) if text == "0" => 0,
+            Some(text) => nanoseconds("loop stall limit", text, "--loop-stall-limit 20ms")?,
+            None => defaults.loop_stall_limit_ns,
+        };
         check_route_rules(&either(&self.routes, &config.routes))?;
         if self.repeated.or(config.repeated) == Some(0) {
             return Err(usage(
@@ -218,6 +225,7 @@ impl HostArgs {
             )?,
             wait_floor_ns,
             all_programs: self.programs.or(config.programs).unwrap_or(false),
+            loop_stall_limit_ns,
             operations,
             library_probes,
         })
@@ -370,6 +378,13 @@ pub(super) fn require_privileges(command: &str) -> anyhow::Result<()> {
         "loading eBPF programs needs root (or CAP_BPF and CAP_PERFMON)\nhint: sudo whyslow {command}"
     );
     Ok(())
+}
+
+/// A duration of the command line or the file. `what` it is, and how it is given.
+fn nanoseconds(what: &str, text: &str, hint: &str) -> anyhow::Result<u64> {
+    let duration = duration::parse(text);
+    let duration = duration.map_err(|error| usage(format!("{what}: {error}\nhint: {hint}")))?;
+    Ok(duration::nanoseconds(duration))
 }
 
 #[cfg(test)]

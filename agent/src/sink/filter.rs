@@ -9,6 +9,7 @@ pub const KINDS: &[&str] = &[
     "requestFinished",
     "workerStarted",
     "workerEnded",
+    "loopStalled",
     "loss",
     "agentStatus",
 ];
@@ -92,6 +93,9 @@ impl Filter {
             }
             EventKind::WorkerEnded(worker) => {
                 self.has_kind("workerEnded") && self.admits_worker(worker.pid)
+            }
+            EventKind::LoopStalled(stalled) => {
+                self.has_kind("loopStalled") && self.admits_worker(stalled.pid)
             }
         }
     }

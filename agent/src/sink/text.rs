@@ -41,6 +41,7 @@ impl Format for TextLines {
             // A thread of a pool comes and goes; that is no news unless it took the process along.
             Kind::WorkerEnded(worker) if !worker.process_ended => return Ok(()),
             Kind::WorkerEnded(worker) => worker_ended(worker),
+            Kind::LoopStalled(stalled) => loop_stalled(stalled),
             Kind::Loss(loss) => format!("loss  {} {}", loss.reason, loss.count),
             // What it says of the agent is for `whyslow top` and for JSON.
             Kind::AgentStatus(_) => return Ok(()),
@@ -170,10 +171,11 @@ fn finished(request: &v1::RequestFinished) -> String {
         method(&request.method),
         request.route
     );
-    if request.binding == "thread" {
-        for (i, entry) in request.ledger.iter().take(ACCOUNTS).enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            let _ = write!(line, "{comma}{} {}", entry.account, duration(entry.ns));
+    let split = matches!(request.binding.as_str(), "thread" | "handoff");
+    if split && !request.ledger.is_empty() {
+        accounts(&request.ledger, &mut line);
+        if request.worker_tid != 0 {
+            let _ = write!(line, "  [{} to {}]", request.binding, request.worker_tid);
         }
     } else {
         let _ = write!(line, "[{}: {}]", request.binding, request.binding_reason);
@@ -235,6 +237,30 @@ fn worker_ended(worker: &v1::WorkerEnded) -> String {
         let _ = write!(line, "  while serving {}", worker.request_id);
     }
     line
+}
+
+fn loop_stalled(stalled: &v1::LoopStalled) -> String {
+    let mut line = format!("loop stalled  {}  ", duration(stalled.ns));
+    accounts(&stalled.ledger, &mut line);
+    let requests = if stalled.requests == 1 {
+        "request"
+    } else {
+        "requests"
+    };
+    let _ = write!(line, "  {} {requests} open", stalled.requests);
+    if !stalled.began_with.is_empty() {
+        let _ = write!(line, ", began with {}", stalled.began_with);
+    }
+    let _ = write!(line, "  {}/{} {}", stalled.pid, stalled.tid, stalled.comm);
+    line
+}
+
+/// The accounts with most time.
+fn accounts(ledger: &[v1::LedgerEntry], line: &mut String) {
+    for (i, entry) in ledger.iter().take(ACCOUNTS).enumerate() {
+        let comma = if i == 0 { "" } else { ", " };
+        let _ = write!(line, "{comma}{} {}", entry.account, duration(entry.ns));
+    }
 }
 
 fn method(method: &str) -> &str {
@@ -330,6 +356,37 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn who_worked_is_said() {
+        let text = line(|request| {
+            request.binding = "handoff".to_owned();
+            request.worker_tid = 103;
+        });
+        assert!(text.contains("cpu 1.00ms  [handoff to 103]"), "{text}");
+    }
+
+    #[test]
+    fn a_stall_is_one_line() {
+        let stalled = v1::LoopStalled {
+            pid: 7,
+            tid: 8,
+            comm: "node".to_owned(),
+            ns: 50_000_000,
+            ledger: vec![v1::LedgerEntry {
+                account: "cpu".to_owned(),
+                ns: 50_000_000,
+                count: 0,
+            }],
+            requests: 2,
+            began_with: "GET /report".to_owned(),
+            ..v1::LoopStalled::default()
+        };
+        assert_eq!(
+            loop_stalled(&stalled),
+            "loop stalled  50.0ms  cpu 50.0ms  2 requests open, began with GET /report  7/8 node"
+        );
     }
 
     fn asked(shape: &str, count: u64) -> v1::Operation {

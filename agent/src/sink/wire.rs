@@ -2,9 +2,9 @@
 
 use whyslow_abi::descriptor::IoKind;
 use whyslow_engine::output::{
-    Child, Event, EventKind, Holder, InFlight, LedgerEntry, Listener, OpenOperation, Operation,
-    Program, ProgramRoute, RequestFinished, RequestStarted, Route, Served, Shape, ShapeRoute,
-    Target, WaitEntry, Waker, Worker, WorkerEnded, WorkerStarted,
+    Child, Event, EventKind, Holder, InFlight, LedgerEntry, Listener, LoopStalled, OpenOperation,
+    Operation, Program, ProgramRoute, RequestFinished, RequestStarted, Route, Served, Shape,
+    ShapeRoute, Target, WaitEntry, Waker, Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -23,6 +23,7 @@ pub fn event(event: &Event, anchor: Anchor) -> v1::Event {
         }
         EventKind::WorkerStarted(started) => Kind::WorkerStarted(worker_started(started)),
         EventKind::WorkerEnded(ended) => Kind::WorkerEnded(worker_ended(ended)),
+        EventKind::LoopStalled(stalled) => Kind::LoopStalled(loop_stalled(stalled)),
         EventKind::Loss { reason, count, pid } => Kind::Loss(loss(reason, *count, *pid)),
     };
     wrap(kind, event.monotonic_ns, anchor)
@@ -120,6 +121,7 @@ pub fn request_finished(finished: &RequestFinished, anchor: Anchor) -> v1::Reque
         client: started.client.clone(),
         operations: finished.operations.iter().map(operation).collect(),
         round_trips: finished.round_trips,
+        worker_tid: finished.worker_tid,
         accept_queue_ns: finished.accept_queue_ns,
         accept_to_read_ns: finished.accept_to_read_ns,
         body_read_ns: finished.body_read_ns,
@@ -206,6 +208,30 @@ pub fn worker_ended(ended: &WorkerEnded) -> v1::WorkerEnded {
     }
 }
 
+/// An event loop that did not come back to poll.
+#[must_use]
+pub fn loop_stalled(stalled: &LoopStalled) -> v1::LoopStalled {
+    let began_with = stalled.began_with.as_deref();
+    v1::LoopStalled {
+        pid: stalled.pid,
+        tid: stalled.tid,
+        comm: stalled.comm.clone(),
+        start_ns: stalled.start_ns,
+        ns: stalled.ns,
+        run_queue_ns: stalled.run_queue_ns,
+        gil_ns: stalled.gil_ns,
+        ledger: ledger(&stalled.ledger),
+        requests: stalled.requests,
+        request_ids: stalled
+            .request_ids
+            .iter()
+            .map(|id| id.to_string())
+            .collect(),
+        began_with_request_id: began_with.map_or_else(String::new, |it| it.id.to_string()),
+        began_with: began_with.map_or_else(String::new, |it| format!("{} {}", it.method, it.route)),
+    }
+}
+
 /// A request in flight.
 #[must_use]
 pub fn in_flight(request: &InFlight, anchor: Anchor) -> v1::InFlightRequest {
@@ -218,6 +244,7 @@ pub fn in_flight(request: &InFlight, anchor: Anchor) -> v1::InFlightRequest {
         wait_target: wait_target(&request.target, &request.children),
         ledger: ledger(&request.ledger),
         binding: request.binding.name().to_owned(),
+        worker_tid: request.worker_tid,
         operations: request.operations.iter().map(operation).collect(),
         shapes_left_out: request.shapes_left_out,
         open_operations: request.open_operations.iter().map(open_operation).collect(),
@@ -373,6 +400,7 @@ pub fn worker(worker: &Worker) -> v1::Worker {
         resident_peak_bytes: worker.memory.peak,
         proportional_bytes: worker.memory.proportional,
         shared_bytes: worker.memory.shared,
+        loop_stalls: worker.loop_stalls,
     }
 }
 

@@ -139,6 +139,8 @@ pub struct KernelOptions {
     pub wait_floor_ns: u64,
     /// Programs that no watched process started are followed too.
     pub all_programs: bool,
+    /// An event loop that does not come back to poll for this long is told, ns; 0: none is.
+    pub loop_stall_limit_ns: u64,
     /// What requests ask of servers is read.
     pub operations: bool,
     /// For that, functions of libraries that processes have mapped are probed.
@@ -162,6 +164,7 @@ impl Default for KernelOptions {
             max_connections: DEFAULT_CONNECTIONS,
             wait_floor_ns: 1_000_000,
             all_programs: false,
+            loop_stall_limit_ns: 20_000_000,
             operations: false,
             library_probes: false,
         }

@@ -297,7 +297,7 @@ fn request_row(request: &InFlightRequest, now_ns: u64, reads: bool) -> Row {
         .wait_target
         .as_ref()
         .map(target_text)
-        .unwrap_or_default();
+        .unwrap_or_else(|| handed_over(request));
     Row {
         key: Key::of_request(request),
         cells: vec![
@@ -547,6 +547,15 @@ fn time(ns: Option<u64>) -> Cell {
 /// As in the lists, "?" for what is not known.
 pub(crate) fn known_time(ns: Option<u64>) -> Cell {
     time(ns)
+}
+
+/// Who works on a request that its reader has handed over; empty: it has not.
+pub(crate) fn handed_over(request: &InFlightRequest) -> String {
+    match (request.binding.as_str(), request.worker_tid) {
+        ("handoff", 0) => "handed over, worker not known yet".to_owned(),
+        ("handoff", worker) => format!("handed over to {worker}"),
+        _ => String::new(),
+    }
 }
 
 fn account(name: &str, target: String) -> Cell {

@@ -10,6 +10,7 @@ pub mod account;
 pub mod catalogue;
 pub mod connection;
 pub mod descriptor;
+pub mod handover;
 pub mod interpreter;
 pub mod library;
 pub mod loss;
@@ -19,6 +20,7 @@ pub mod settings;
 pub mod syscall;
 pub mod thread;
 pub mod totals;
+pub mod turn;
 pub mod wait;
 
 /// Version of all layouts here. A recording made with another version is refused.

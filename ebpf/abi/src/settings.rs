@@ -171,6 +171,8 @@ pub mod global {
     pub const ALL_PROGRAMS: &str = "ALL_PROGRAMS";
     /// Shortest wait that is kept with a request, ns.
     pub const WAIT_FLOOR_NS: &str = "WAIT_FLOOR_NS";
+    /// An event loop that does not come back to poll for this long is told, ns; `u64::MAX`: none is.
+    pub const LOOP_STALL_NS: &str = "LOOP_STALL_NS";
     /// Which argument of `sched_switch` is the previous state; `u64::MAX`: none (before 5.18).
     pub const PREV_STATE_ARGUMENT: &str = "PREV_STATE_ARGUMENT";
     /// Address of the file operations of eventfd, epoll, timerfd and pidfd; 0: not known.
@@ -217,6 +219,8 @@ pub const DEFAULT_THREADS: u32 = 4096;
 pub const DEFAULT_CONNECTIONS: u32 = 16384;
 /// Entries in `SERVERS`.
 pub const SERVERS: u32 = 16384;
+/// Entries in `HANDOVERS`.
+pub const HANDOVERS: u32 = 4096;
 /// Entries in `INTERPRETERS`.
 pub const INTERPRETERS: u32 = 8192;
 /// Entries in `EXECUTIONS` and `ENCRYPTED` where libraries are probed.

@@ -9,6 +9,7 @@ use crate::{
     account::Account,
     interpreter::LockWait,
     totals::Totals,
+    turn::Turn,
     wait::{WAITS_KEPT, Wait},
 };
 
@@ -148,6 +149,12 @@ pub struct ThreadSlot {
     pub files_opened: u32,
     /// Padding.
     pub reserved_files: u32,
+    /// Last write to the client of a request that another thread read, monotonic; 0: none.
+    pub answered_ns: u64,
+    /// Waits that began before this time are of earlier work, monotonic; 0: not known.
+    pub worked_ns: u64,
+    /// As an event loop.
+    pub turn: Turn,
     /// Its last wait for the lock of its interpreter.
     pub lock_wait: LockWait,
     /// Of a server that is followed.
@@ -164,7 +171,8 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 168
+        == 184
+            + size_of::<Turn>()
             + size_of::<LockWait>()
             + size_of::<Service>()
             + size_of::<Totals>()

@@ -3,8 +3,8 @@
 use whyslow_abi::{
     connection::ConnectionState,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_BETWEEN, EndReason, EndRecord,
-        PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordKind,
+        BEGIN_LOOP, BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_BETWEEN, EndReason,
+        EndRecord, PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordKind,
     },
     thread::ThreadSlot,
 };
@@ -43,7 +43,7 @@ pub fn ship_begin(
         (*record).connection = connection.id;
         (*record).request = connection.request;
         (*record).fd = connection.fd;
-        (*record).flags = flags;
+        (*record).flags = flags | (u32::from(slot.turn.epoll != 0) * BEGIN_LOOP);
         (*record).reserved = [0; 3];
         fill_addresses(record, transfer.descriptor);
         kernel::copy(

@@ -21,10 +21,12 @@ use crate::{
     data::{Exchange, count_round_trip},
     descriptor::{self, Descriptor},
     emit::{self, Life},
+    handover,
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
     ledger, names, parts, payload, program,
     queue::{forget_queued, note_accepted},
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
+    turn,
 };
 
 const EAGAIN: i64 = -11;
@@ -211,11 +213,17 @@ fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters
     let kind = entry as u8;
     if is_read(kind) || is_write(kind) {
         transferred(task, slot, kind, registers, result);
-    } else if slot.pending_count != 0 {
-        write_begin(slot);
-        let mut walked = Descriptor::NONE;
-        classify::settle(slot, kind, registers, result, &mut walked);
-        write_end(slot);
+    } else {
+        let blocked = slot.pending_count;
+        if blocked != 0 {
+            write_begin(slot);
+            let mut walked = Descriptor::NONE;
+            classify::settle(slot, kind, registers, result, &mut walked);
+            write_end(slot);
+        }
+        if kind == SyscallKind::EpollWait as u8 {
+            turn::begins(slot, registers.arg0(), blocked);
+        }
     }
     if kind == SyscallKind::Splice as u8 {
         spliced(task, slot, registers, result);
@@ -329,6 +337,9 @@ fn transferred(
         );
     } else if walked.kind == DescriptorKind::Accepted {
         with_client(task, slot, &walked, kind, registers, result);
+    } else if walked.kind as u8 >= DescriptorKind::Pipe as u8 && handover::may_signal(reads, result)
+    {
+        handover::signalled(slot, walked.kind as u32, result);
     }
 }
 

@@ -71,6 +71,16 @@ pub(crate) const NEEDS: &[Need] = &[
         present: || find_program("nginx").is_some(),
     },
     Need {
+        what: "Puma",
+        packages: &["puma"],
+        present: || find_program("puma").is_some(),
+    },
+    Need {
+        what: "Node",
+        packages: &["nodejs"],
+        present: || find_program("node").is_some(),
+    },
+    Need {
         what: "openssl, for certificates of test servers",
         packages: &["openssl"],
         present: || find_program("openssl").is_some(),

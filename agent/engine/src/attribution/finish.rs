@@ -5,6 +5,7 @@ use std::sync::Arc;
 use whyslow_abi::{totals::Totals, wait::Wait};
 
 use super::{
+    handover::Work,
     ledger,
     progress::{Completeness, Progress},
     waits,
@@ -100,9 +101,52 @@ impl<'a> Outcome<'a> {
     }
 }
 
+/// Who worked on a request that was read by another.
+#[derive(Clone, Debug)]
+pub(crate) enum Worked {
+    /// As far as is known, its reader.
+    Reader,
+    /// Another thread, and for this reason it is not certain which.
+    Uncertain(&'static str),
+    /// Another thread.
+    By(Box<Work>),
+    /// That thread, and its time is not known.
+    Unseen(ThreadKey),
+}
+
+impl Worked {
+    /// Thread that worked, where that was another than the reader; 0: none, or not known.
+    fn tid(&self) -> u32 {
+        match self {
+            Self::By(work) => work.worker.tid,
+            Self::Unseen(worker) => worker.tid,
+            Self::Reader | Self::Uncertain(_) => 0,
+        }
+    }
+}
+
 /// The ledger of a request that one thread served, or why there is none.
-fn bind(request: &OpenRequest, outcome: &Outcome<'_>) -> Result<Totals, (Binding, &'static str)> {
-    let unknown = |why| Err((Binding::Unknown, why));
+fn bind(
+    request: &OpenRequest,
+    outcome: &Outcome<'_>,
+    worked: &Worked,
+) -> Result<Bound, (Binding, &'static str)> {
+    let unknown = |why: &'static str| Err((Binding::Unknown, why));
+    match worked {
+        Worked::Reader => {}
+        Worked::Uncertain(why) => return unknown(why),
+        Worked::Unseen(_) => {
+            return Err((Binding::Handoff, "what its worker did before was not seen"));
+        }
+        Worked::By(work) => {
+            return Ok(Bound {
+                binding: Binding::Handoff,
+                reason: work.doubt,
+                ledger: work.ledger(request.begin_ns, outcome.end_ns),
+                from_ns: work.start_ns,
+            });
+        }
+    }
     match outcome.account {
         Some((key, totals)) if key == request.reader => {
             if request.shared {
@@ -111,12 +155,26 @@ fn bind(request: &OpenRequest, outcome: &Outcome<'_>) -> Result<Totals, (Binding
             let Some(begin) = &request.begin_totals else {
                 return unknown("its begin was not seen");
             };
-            totals
-                .since(begin)
-                .map_or_else(|| unknown("the thread's figures went backwards"), Ok)
+            let ledger = totals.since(begin);
+            let ledger = ledger.ok_or((Binding::Unknown, "the thread's figures went backwards"))?;
+            Ok(Bound {
+                binding: Binding::Thread,
+                reason: "",
+                ledger,
+                from_ns: request.begin_ns,
+            })
         }
         _ => unknown(outcome.otherwise),
     }
+}
+
+/// Whose time a request's was.
+struct Bound {
+    binding: Binding,
+    reason: &'static str,
+    ledger: Totals,
+    /// Waits that began before are none of it.
+    from_ns: u64,
 }
 
 /// Bytes of the request itself, without those of the next one that were read with it.
@@ -148,11 +206,12 @@ pub(crate) fn finish(
     request: OpenRequest,
     started: Arc<RequestStarted>,
     outcome: &Outcome<'_>,
+    worked: &Worked,
 ) -> RequestFinished {
     let begin_ns = request.begin_ns;
     let wall_ns = outcome.end_ns.saturating_sub(begin_ns);
     let bytes_in = bytes_in(&request, outcome);
-    let bound = bind(&request, outcome);
+    let bound = bind(&request, outcome, worked);
     let mut finished = RequestFinished {
         started,
         status: outcome.status,
@@ -160,6 +219,7 @@ pub(crate) fn finish(
         wall_ns,
         binding: Binding::Thread,
         binding_reason: "",
+        worker_tid: worked.tid(),
         ledger: Vec::new(),
         waits: Vec::new(),
         operations: Vec::new(),
@@ -187,21 +247,13 @@ pub(crate) fn finish(
         x_request_id: request.x_request_id,
     };
     match bound {
-        Ok(delta) => {
-            if ledger::mismatch(&delta, wall_ns) {
-                finished.loss.push(reason::LEDGER_MISMATCH);
-            }
-            finished.ledger = ledger::of(&delta);
-            finished.waits = waits::entries(outcome.waits, begin_ns, outcome.end_ns);
-            finished.round_trips = u64::from(delta.round_trips);
-            finished.bytes = ledger::bytes(&delta);
-            finished.syscalls = ledger::syscalls(&delta);
-            finished.context_switches = delta
-                .voluntary_switches
-                .saturating_add(delta.involuntary_switches);
-            finished.minor_faults = delta.minor_faults;
-            finished.major_faults = delta.major_faults;
-            finished.rss_growth_bytes = delta.resident_bytes.cast_signed();
+        Ok(bound) => {
+            let waits = match worked {
+                Worked::By(work) => &work.waits,
+                _ => outcome.waits,
+            };
+            finished.waits = waits::entries(waits, bound.from_ns, outcome.end_ns);
+            fill(&mut finished, &bound);
         }
         Err((binding, why)) => {
             finished.binding = binding;
@@ -209,4 +261,23 @@ pub(crate) fn finish(
         }
     }
     finished
+}
+
+/// What is told of a request whose time is known.
+fn fill(finished: &mut RequestFinished, bound: &Bound) {
+    let delta = &bound.ledger;
+    finished.binding = bound.binding;
+    finished.binding_reason = bound.reason;
+    if ledger::mismatch(delta, finished.wall_ns) {
+        finished.loss.push(reason::LEDGER_MISMATCH);
+    }
+    finished.ledger = ledger::of(delta);
+    finished.round_trips = u64::from(delta.round_trips);
+    finished.bytes = ledger::bytes(delta);
+    finished.syscalls = ledger::syscalls(delta);
+    finished.context_switches = delta
+        .voluntary_switches
+        .saturating_add(delta.involuntary_switches);
+    finished.minor_faults = delta.minor_faults;
+    finished.major_faults = delta.major_faults;
 }

@@ -2,6 +2,7 @@
 //! finished request looks like. No tables, no events: functions of what is handed in.
 
 pub(crate) mod finish;
+pub(crate) mod handover;
 pub(crate) mod ledger;
 pub(crate) mod live;
 pub(crate) mod operations;

@@ -160,6 +160,15 @@ impl Operations {
         self.after = Some(Box::new((now_ns, Book::default())));
     }
 
+    /// What was asked for since the last write is of the next: takes it out.
+    pub(crate) fn take_after(&mut self) -> Self {
+        let after = self.after.take();
+        Self {
+            book: after.map_or_else(Book::default, |after| after.1),
+            after: None,
+        }
+    }
+
     fn book_of(&mut self, asked_ns: u64) -> &mut Book {
         match self.after.as_deref_mut() {
             Some((since_ns, after)) if asked_ns >= *since_ns => after,

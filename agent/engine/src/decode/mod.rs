@@ -5,17 +5,18 @@
 
 use thiserror::Error;
 use whyslow_abi::{
-    Unknown,
+    Plain, Unknown,
     connection::{ConnectionPhase, ConnectionState},
     library::PLAIN_TEXT_OF,
     read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_ANSWERED, DATA_FRONT, DATA_GAP,
-        DATA_PLAIN, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead, DataRecord,
-        EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT,
-        LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord,
-        PIECE_PAYLOAD, PROGRAM_ARGUMENTS, PieceRecord, ProgramEvent, ProgramRecord, RecordHeader,
-        RecordKind, ServiceRecord, ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE,
+        BEGIN_LOOP, BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_ANSWERED, DATA_FRONT,
+        DATA_GAP, DATA_PLAIN, DATA_SHORT, DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataHead,
+        DataRecord, EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord,
+        LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind,
+        LifecycleRecord, LoopStallRecord, MarkKind, MarkRecord, PIECE_PAYLOAD, PROGRAM_ARGUMENTS,
+        PieceRecord, ProgramEvent, ProgramRecord, RecordHeader, RecordKind, ServiceRecord,
+        ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -44,6 +45,8 @@ impl From<Unknown> for DecodeError {
 pub(crate) struct Begin {
     pub(crate) raw: BeginRecord,
     pub(crate) pipelined: bool,
+    /// Its thread is an event loop.
+    pub(crate) by_loop: bool,
 }
 
 impl Begin {
@@ -179,6 +182,17 @@ pub(crate) struct Executed {
     pub(crate) spent: bool,
 }
 
+impl From<ExecutedRecord> for Executed {
+    fn from(raw: ExecutedRecord) -> Self {
+        Self {
+            open: raw.flags & EXECUTION_OPEN != 0,
+            continued: raw.flags & EXECUTION_CONTINUED != 0,
+            spent: raw.flags & LIBRARY_SPENT != 0,
+            raw,
+        }
+    }
+}
+
 /// The state of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
@@ -235,6 +249,13 @@ impl Program {
     }
 }
 
+/// A moment of a thread that may work on what another has read.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) raw: MarkRecord,
+    pub(crate) kind: MarkKind,
+}
+
 /// A deadly signal.
 #[derive(Clone, Debug)]
 pub(crate) struct Signal {
@@ -259,6 +280,8 @@ pub(crate) enum Record {
     Executed(Executed),
     Service(ServiceRecord),
     Program(Program),
+    Mark(Mark),
+    LoopStall(LoopStallRecord),
 }
 
 impl Record {
@@ -275,6 +298,8 @@ impl Record {
             Self::Executed(executed) => &executed.raw.header,
             Self::Service(service) => &service.header,
             Self::Program(program) => &program.raw.header,
+            Self::Mark(mark) => &mark.raw.header,
+            Self::LoopStall(raw) => &raw.header,
         }
     }
 }
@@ -289,45 +314,51 @@ pub(crate) fn kind(bytes: &[u8]) -> Result<RecordKind, DecodeError> {
     Ok(RecordKind::try_from(header.kind)?)
 }
 
+/// A record of that shape.
+fn raw<T: Plain>(bytes: &[u8]) -> Result<T, DecodeError> {
+    read_plain(bytes).ok_or_else(|| cut(bytes))
+}
+
 /// Decodes one record.
 pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
     Ok(match kind(bytes)? {
         RecordKind::Begin => {
-            let raw: BeginRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let raw = raw::<BeginRecord>(bytes)?;
             let pipelined = raw.flags & BEGIN_PIPELINED != 0;
-            Record::Begin(Begin { raw, pipelined })
+            let by_loop = raw.flags & BEGIN_LOOP != 0;
+            Record::Begin(Begin {
+                raw,
+                pipelined,
+                by_loop,
+            })
         }
-        RecordKind::Piece => Record::Piece(Piece {
-            raw: read_plain(bytes).ok_or_else(|| cut(bytes))?,
-        }),
+        RecordKind::Piece => Record::Piece(Piece { raw: raw(bytes)? }),
         RecordKind::End => {
-            let raw: EndRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let raw = raw::<EndRecord>(bytes)?;
             let reason = EndReason::try_from(raw.reason)?;
             let phase = ConnectionPhase::try_from(raw.state.phase)?;
             Record::End(End { raw, reason, phase })
         }
         RecordKind::Lifecycle => {
-            let raw: LifecycleRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let raw = raw::<LifecycleRecord>(bytes)?;
             let event = LifecycleKind::try_from(raw.event)?;
             Record::Lifecycle(Lifecycle { raw, event })
         }
         RecordKind::Signal => {
-            let raw: SignalRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let raw = raw::<SignalRecord>(bytes)?;
             let event = SignalKind::try_from(raw.event)?;
             Record::Signal(Signal { raw, event })
         }
-        RecordKind::Service => Record::Service(read_plain(bytes).ok_or_else(|| cut(bytes))?),
-        RecordKind::Data => Record::Data(Data::Long(read_plain(bytes).ok_or_else(|| cut(bytes))?)),
-        RecordKind::ShortData => {
-            Record::Data(Data::Short(read_plain(bytes).ok_or_else(|| cut(bytes))?))
-        }
+        RecordKind::Service => Record::Service(raw(bytes)?),
+        RecordKind::Data => Record::Data(Data::Long(raw(bytes)?)),
+        RecordKind::ShortData => Record::Data(Data::Short(raw(bytes)?)),
         RecordKind::Program => {
-            let raw: ProgramRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let raw = raw::<ProgramRecord>(bytes)?;
             let event = ProgramEvent::try_from(raw.event)?;
             Record::Program(Program { raw, event })
         }
         RecordKind::LibraryText => {
-            let raw: LibraryTextRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
+            let raw = raw::<LibraryTextRecord>(bytes)?;
             let kind = LibraryTextKind::try_from(raw.kind)?;
             Record::LibraryText(LibraryText {
                 opened: kind == LibraryTextKind::Opened,
@@ -336,15 +367,13 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
                 raw,
             })
         }
-        RecordKind::Executed => {
-            let raw: ExecutedRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
-            Record::Executed(Executed {
-                open: raw.flags & EXECUTION_OPEN != 0,
-                continued: raw.flags & EXECUTION_CONTINUED != 0,
-                spent: raw.flags & LIBRARY_SPENT != 0,
-                raw,
-            })
+        RecordKind::Executed => Record::Executed(Executed::from(raw::<ExecutedRecord>(bytes)?)),
+        RecordKind::Mark => {
+            let raw = raw::<MarkRecord>(bytes)?;
+            let kind = MarkKind::try_from(raw.kind)?;
+            Record::Mark(Mark { raw, kind })
         }
+        RecordKind::LoopStall => Record::LoopStall(raw(bytes)?),
     })
 }
 

@@ -49,6 +49,9 @@ impl Engine {
         }
         self.make_room(header.time_ns, out);
         self.start(begin, out);
+        if begin.by_loop {
+            self.begun_by_loop(begin, out);
+        }
     }
 
     /// Finds or makes the connection; returns whether a request begins on it.

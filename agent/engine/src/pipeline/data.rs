@@ -163,9 +163,12 @@ impl Engine {
     /// The request that the thread has open.
     fn owner(&mut self, data: &Data) -> Option<Owner> {
         let head = data.head();
-        let request = self.connections.request_mut(head.connection)?;
-        let same = request.number == head.request && request.tgid == head.header.tgid;
-        same.then_some((head.connection, request.serial))
+        let request = self.connections.request(head.connection);
+        let same = |it: &&OpenRequest| it.number == head.request && it.tgid == head.header.tgid;
+        match request.filter(same) {
+            Some(request) => Some((head.connection, request.serial)),
+            None => self.owner_of_work(&head.header),
+        }
     }
 
     /// The connection, which may be new when the record tells who the server is.

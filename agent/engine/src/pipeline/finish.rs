@@ -10,7 +10,7 @@ use whyslow_abi::{
 use super::{Engine, Held, event};
 use crate::{
     attribution::{
-        finish::{self, Outcome},
+        finish::{self, Outcome, Worked},
         progress::{Parsed, Progress},
         waits::{PATH_FLOOR_NS, names},
     },
@@ -21,6 +21,7 @@ use crate::{
     },
     timeline::{
         connections::LastWrite,
+        request::OpenRequest,
         threads::{Thread, most_of},
     },
 };
@@ -42,29 +43,17 @@ impl Engine {
             self.count_unanswered((id, serial), outcome.end_ns);
             self.count_open_executions(id);
         }
+        let worked = self.worked(id, outcome, out);
         let Some(mut request) = self.connections.take(id) else {
             return;
         };
         if request.ring_full_epoch != self.ring_full_epoch {
             request.mark(reason::RING_FULL);
         }
-        let (reader, tgid, begin_ns) = (request.reader, request.tgid, request.begin_ns);
-        let number = request.number;
-        let serial = request.serial;
-        if let Some(thread) = self.threads.of(reader) {
-            thread.open.retain(|open| *open != id);
-            thread.requests += 1;
-            thread.busy.add(begin_ns, outcome.end_ns);
-            if let Some(started) = &request.started {
-                thread
-                    .served
-                    .add(begin_ns, outcome.end_ns, Arc::clone(started));
-            }
-        }
-        if let Some(process) = self.processes.get_mut(tgid) {
-            process.served += 1;
-        }
-        self.requests_finished += 1;
+        let (serial, started) = (request.serial, request.started.as_ref());
+        self.stalls.ended((id, serial), started, outcome.end_ns);
+        let (tgid, number) = (request.tgid, request.number);
+        self.count_served(id, &request, outcome.end_ns);
         let read = outcome.bytes_in.saturating_add(request.carried);
         self.keep_unread(id, &request, read);
         let route = request.route;
@@ -72,10 +61,13 @@ impl Engine {
             self.programs.forget(serial);
             return;
         };
-        let operations = std::mem::take(&mut request.operations);
-        let asked = operations.into_entries(self.settings.repeated, outcome.end_ns);
-        let mut finished = finish::finish(*request, started, outcome);
-        if finished.binding == Binding::Thread {
+        let (operations, asked_until_ns) = match &worked {
+            Worked::By(work) => (self.take_work(work.worker, work.ended_by), work.end_ns),
+            _ => (std::mem::take(&mut request.operations), outcome.end_ns),
+        };
+        let asked = operations.into_entries(self.settings.repeated, asked_until_ns);
+        let mut finished = finish::finish(*request, started, outcome, &worked);
+        if matches!(finished.binding, Binding::Thread | Binding::Handoff) {
             let name = route.and_then(|route| self.routes.name(route));
             self.shapes.end(noticed_ns, name, &asked);
             finished.operations = asked.into_iter().map(|a| a.operation).collect();
@@ -88,10 +80,37 @@ impl Engine {
         }
         self.forget_if_stale(id, out);
         self.followed.finished(id, number, &finished.started);
-        self.look_into_servers(&mut finished, outcome.waits, out);
-        self.name_holders(&mut finished);
-        self.name_wakers(&mut finished);
+        let waits = match &worked {
+            Worked::By(work) => &work.waits,
+            _ => outcome.waits,
+        };
+        self.blame(&mut finished, waits, out);
         self.emit(finished, (outcome, serial), out);
+    }
+
+    /// Tells for whom the request waited.
+    fn blame(&mut self, finished: &mut RequestFinished, waits: &[Wait], out: &mut Vec<Output>) {
+        self.look_into_servers(finished, waits, out);
+        self.name_holders(finished);
+        self.name_wakers(finished);
+    }
+
+    /// Counts a request that is over, for the thread that read it and its process.
+    fn count_served(&mut self, id: u64, request: &OpenRequest, end_ns: u64) {
+        if let Some(thread) = self.threads.of(request.reader) {
+            thread.open.retain(|open| *open != id);
+            thread.requests += 1;
+            thread.busy.add(request.begin_ns, end_ns);
+            if let Some(started) = &request.started {
+                thread
+                    .served
+                    .add(request.begin_ns, end_ns, Arc::clone(started));
+            }
+        }
+        if let Some(process) = self.processes.get_mut(request.tgid) {
+            process.served += 1;
+        }
+        self.requests_finished += 1;
     }
 
     /// Finishes with a response that was written, at least in part. Returns whether there was one.

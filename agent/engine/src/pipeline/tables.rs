@@ -9,7 +9,7 @@ use crate::{
     input::ProcessFact,
     losses::reason,
     output::{Command, Output, Query},
-    timeline::{ThreadKey, processes::Process, threads::Sample},
+    timeline::{ThreadKey, processes::Process, threads::Sample, works},
 };
 
 impl Engine {
@@ -60,6 +60,7 @@ impl Engine {
         for id in thread.open.clone() {
             self.give_up(id, self.now_ns, out);
         }
+        self.connections.remove_work(works::id_of(tid));
         if let Some(thread) = self.threads.remove(tid) {
             self.processes.thread_gone(thread.tgid, tid);
         }

@@ -31,6 +31,7 @@ impl Engine {
         self.try_again(now_ns, out);
         self.settle_endings(now_ns, out);
         self.tell_pending_ends(out);
+        self.tell_stalls(now_ns, out);
         self.release_held(out);
         self.bury(now_ns, out);
         self.routes.tick(now_ns);

@@ -38,12 +38,13 @@ impl Engine {
                 ..RequestStarted::default()
             })
         });
-        let sample = self
-            .threads
-            .get(request.reader.tid)
-            .filter(|t| t.key == request.reader)
-            .and_then(|t| t.sample.as_deref());
-        let binding = if request.shared {
+        let reader = self.threads.get(request.reader.tid);
+        let reader = reader.filter(|t| t.key == request.reader);
+        let sample = reader.and_then(|t| t.sample.as_deref());
+        let hands_over = reader.is_some_and(|reader| reader.hands_over);
+        let binding = if hands_over || request.worker.is_some() {
+            Binding::Handoff
+        } else if request.shared {
             Binding::Shared
         } else if request.begin_totals.is_none() {
             Binding::Unknown
@@ -82,6 +83,7 @@ impl Engine {
             target: now.target,
             ledger,
             binding,
+            worker_tid: request.worker.map_or(0, |worker| worker.tid),
         }
     }
 
@@ -202,6 +204,7 @@ impl Engine {
                 .get(thread.tgid)
                 .map(|process| process.memory.figures())
                 .unwrap_or_default(),
+            loop_stalls: thread.stalls,
         }
     }
 

@@ -100,7 +100,13 @@ impl Redactor {
             Ok(RecordKind::LibraryText) => size_of::<LibraryTextRecord>(),
             Ok(RecordKind::Executed) => size_of::<ExecutedRecord>(),
             Ok(RecordKind::Program) => size_of::<ProgramRecord>(),
-            Ok(RecordKind::Lifecycle | RecordKind::Signal | RecordKind::Service) => return,
+            Ok(
+                RecordKind::Lifecycle
+                | RecordKind::Signal
+                | RecordKind::Mark
+                | RecordKind::LoopStall
+                | RecordKind::Service,
+            ) => return,
             Err(_) => 0,
         };
         if size == 0 || record.len() < size {

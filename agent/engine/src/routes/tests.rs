@@ -15,6 +15,7 @@ fn finished(status: u16, wall_ns: u64) -> RequestFinished {
         wall_ns,
         binding: Binding::Thread,
         binding_reason: "",
+        worker_tid: 0,
         ledger: Vec::new(),
         waits: Vec::new(),
         operations: Vec::new(),

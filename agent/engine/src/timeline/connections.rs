@@ -104,6 +104,8 @@ pub(crate) struct Connection {
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     map: FastMap<u64, Connection>,
+    /// Work of threads on what others have read, by its id.
+    works: FastMap<u64, Box<OpenRequest>>,
     by_fd: FastMap<(u32, i32), u64>,
     /// In the order they came; some are gone. For eviction.
     order: VecDeque<u64>,
@@ -128,14 +130,30 @@ impl Connections {
         self.open
     }
 
-    /// The request open on `id`.
+    /// The request open on `id`; or the work with that id.
     pub(crate) fn request(&self, id: u64) -> Option<&OpenRequest> {
-        self.map.get(&id)?.open.as_deref()
+        match self.map.get(&id) {
+            Some(connection) => connection.open.as_deref(),
+            None => self.works.get(&id).map(AsRef::as_ref),
+        }
     }
 
-    /// The request open on `id`.
+    /// As [`Connections::request`].
     pub(crate) fn request_mut(&mut self, id: u64) -> Option<&mut OpenRequest> {
-        self.map.get_mut(&id)?.open.as_deref_mut()
+        match self.map.get_mut(&id) {
+            Some(connection) => connection.open.as_deref_mut(),
+            None => self.works.get_mut(&id).map(AsMut::as_mut),
+        }
+    }
+
+    /// Adds the work of a thread.
+    pub(crate) fn add_work(&mut self, id: u64, work: Box<OpenRequest>) {
+        self.works.insert(id, work);
+    }
+
+    /// Forgets it.
+    pub(crate) fn remove_work(&mut self, id: u64) {
+        self.works.remove(&id);
     }
 
     /// Whether this very request is open.

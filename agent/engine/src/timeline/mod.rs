@@ -5,18 +5,22 @@
 
 pub(crate) mod activity;
 pub(crate) mod connections;
+pub(crate) mod handovers;
 pub(crate) mod libraries;
 pub(crate) mod memory;
 pub(crate) mod polls;
 pub(crate) mod processes;
 pub(crate) mod programs;
+pub(crate) mod relay;
 pub(crate) mod request;
 pub(crate) mod sequence;
 pub(crate) mod servers;
 pub(crate) mod services;
 pub(crate) mod signals;
 pub(crate) mod speech;
+pub(crate) mod stalls;
 pub(crate) mod threads;
+pub(crate) mod works;
 
 use whyslow_abi::{connection::ConnectionState, record::RecordHeader};
 

@@ -26,6 +26,14 @@ pub(crate) struct Process {
     /// It uses io_uring: what that does is not seen.
     pub(crate) io_uring: bool,
     pub(crate) memory: Memory,
+    /// Marks of its threads were asked for.
+    pub(crate) tells_marks: bool,
+    /// One of its threads has answered what another read.
+    pub(crate) hands_over: bool,
+    /// Its event loops beside which others work: thread ids.
+    pub(crate) relays: Vec<u32>,
+    /// Descriptors of epoll instances on which a thread stalled, and that thread; 0: several threads poll it.
+    pub(crate) loops: Vec<(i32, u32)>,
     /// End, monotonic; 0: it lives.
     pub(crate) ended_ns: u64,
 }

@@ -101,6 +101,8 @@ pub(crate) struct OpenRequest {
     pub(crate) offset_base: u64,
     /// Bytes of it that were read with the request before (pipelining).
     pub(crate) carried: u64,
+    /// The thread that answers it, where that is another than its reader and is known.
+    pub(crate) worker: Option<ThreadKey>,
     /// It overlapped another request on its thread.
     pub(crate) shared: bool,
     /// The thread turned away when this many writes were done; the end is not known from the
@@ -162,6 +164,7 @@ impl OpenRequest {
             body: None,
             offset_base: 0,
             carried: 0,
+            worker: None,
             shared: false,
             moved_at_writes: None,
             merge_next: false,

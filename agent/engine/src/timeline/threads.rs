@@ -11,8 +11,11 @@ use whyslow_abi::{
 use super::{
     ThreadKey,
     activity::{BusyRing, CpuRing},
+    handovers::Moments,
+    relay::Relay,
     sequence::SequenceWindow,
     services::Services,
+    works::Works,
 };
 use crate::{hash::FastMap, input::WaitFact, output::RequestStarted};
 
@@ -73,6 +76,12 @@ impl Served {
         }
     }
 
+    /// Those that are known: when each began and ended, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64, &Arc<RequestStarted>)> {
+        let requests = self.last.iter();
+        requests.map(|(begin_ns, end_ns, request)| (*begin_ns, *end_ns, request))
+    }
+
     /// The one that was served for more than half of an interval.
     pub(crate) fn for_most_of(&self, begin_ns: u64, end_ns: u64) -> Option<&Arc<RequestStarted>> {
         let mut requests = self.last.iter();
@@ -107,6 +116,16 @@ pub(crate) struct Thread {
     pub(crate) served: Served,
     /// Of a server that is followed.
     pub(crate) services: Services,
+    /// Of those that work on what others read.
+    pub(crate) moments: Moments,
+    /// What it asks of servers for them.
+    pub(crate) works: Works,
+    /// Of an event loop beside which others work.
+    pub(crate) relay: Option<Box<Relay>>,
+    /// What it reads others answer: the last that it read was so.
+    pub(crate) hands_over: bool,
+    /// Stalls as an event loop.
+    pub(crate) stalls: u64,
     pub(crate) busy: BusyRing,
     pub(crate) cpu: CpuRing,
     pub(crate) sample: Option<Box<Sample>>,

@@ -30,6 +30,9 @@ pub(crate) fn check_invariants(name: &str, run: &Run) {
                     Binding::Thread => {
                         assert_eq!(sum, request.wall_ns, "{name}: {request:?}");
                     }
+                    Binding::Handoff if !request.ledger.is_empty() => {
+                        assert_eq!(sum, request.wall_ns, "{name}: {request:?}");
+                    }
                     _ => assert!(request.ledger.is_empty() && !request.binding_reason.is_empty()),
                 }
             }
@@ -66,6 +69,8 @@ pub(crate) fn check_finished(name: &str, index: usize, want: &Finished, got: &Re
     same!(end, got.end_reason.name());
     same!(wall_ms, in_ms(got.wall_ns));
     same!(binding, got.binding.name());
+    same!(reason, got.binding_reason);
+    same!(worker, got.worker_tid);
     same!(bytes_in, got.bytes_in);
     same!(bytes_out, got.bytes_out);
     same!(head_read_ms, in_ms(got.head_read_ns));

@@ -19,6 +19,8 @@ pub(crate) struct Scenario {
     #[serde(default)]
     pub(crate) finished: Vec<Finished>,
     #[serde(default)]
+    pub(crate) stalled: Vec<Stalled>,
+    #[serde(default)]
     pub(crate) ended: Vec<Ended>,
     #[serde(default)]
     pub(crate) losses: BTreeMap<String, u64>,
@@ -77,6 +79,12 @@ pub(crate) struct Step {
     pub(crate) code: u32,
     #[serde(default)]
     pub(crate) sender: u32,
+    /// Of "woken" and "stalls": when the wait or the stall began.
+    #[serde(default)]
+    pub(crate) since: f64,
+    /// Of "read": the thread is an event loop.
+    #[serde(default)]
+    pub(crate) by_loop: bool,
     /// The records of this step are lost.
     #[serde(default)]
     pub(crate) lost: bool,
@@ -160,6 +168,8 @@ pub(crate) struct Finished {
     pub(crate) begin_ms: Option<f64>,
     pub(crate) wall_ms: Option<f64>,
     pub(crate) binding: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) worker: Option<u32>,
     pub(crate) ledger: Option<BTreeMap<String, f64>>,
     pub(crate) bytes_in: Option<u64>,
     pub(crate) bytes_out: Option<u64>,
@@ -201,6 +211,18 @@ pub(crate) struct Operation {
     pub(crate) repeated: bool,
     pub(crate) sampled: bool,
     pub(crate) times_shared: bool,
+}
+
+/// A stalled event loop.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stalled {
+    pub(crate) tid: u32,
+    pub(crate) ms: f64,
+    pub(crate) run_queue_ms: f64,
+    pub(crate) requests: u64,
+    /// Target of the request that began with it; empty: none.
+    pub(crate) began_with: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -91,13 +91,13 @@ impl Run {
         let kernel = &mut self.kernel;
         match step.action.as_str() {
             "read" => {
-                kernel.queue.established_ns = ms(step.connected);
-                kernel.queue.accepted_ns = ms(step.accepted);
-                kernel.queue.data_ns = ms(step.arrived);
+                kernel.arrives(ms(step.connected), ms(step.accepted), ms(step.arrived));
+                kernel.by_loop = step.by_loop;
                 kernel.read(tid, now, id, fd, bytes, total);
             }
             "write" => kernel.write(tid, now, id, bytes, total),
             "ask" | "answer" => kernel.exchange(tid, now, &exchange(step, bytes)),
+            "woken" | "answered" | "signalled" | "stalls" => kernel.moment(step, tid, now),
             "file_wait" => kernel.file_wait(tid, now - ms(20.0), ms(20.0), 4711, &step.data),
             "client_closed" => kernel.client_gone(id, false),
             "client_reset" => kernel.client_gone(id, true),
@@ -262,6 +262,9 @@ impl Run {
                     Some(format!("forget {id}"))
                 }
                 Output::Command(Command::WatchFamily { pid }) => Some(format!("watch {pid}")),
+                Output::Command(Command::TellMarks { pid, certain }) => {
+                    Some(format!("marks {pid} {certain}"))
+                }
                 Output::Command(Command::Judge { pid }) => Some(format!("judge {pid}")),
                 _ => None,
             })

@@ -21,9 +21,10 @@ use whyslow_abi::{
     queue::QueueTimes,
     read_plain,
     record::{
-        BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_PIECES, DATA_SPENT,
-        DATA_TAIL, DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind, LifecycleRecord,
-        PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordHeader, RecordKind, SignalRecord,
+        BEGIN_LOOP, BEGIN_PAYLOAD, BEGIN_PIPELINED, BeginRecord, DATA_FRONT, DATA_PIECES,
+        DATA_SPENT, DATA_TAIL, DATA_WRITTEN, DataRecord, EndReason, EndRecord, LifecycleKind,
+        LifecycleRecord, PIECE_PAYLOAD, PieceRecord, REQUEST_CAPTURE, RecordHeader, RecordKind,
+        SignalRecord,
     },
     totals::Totals,
     wait::{Wait, WaitTargetKind},
@@ -66,6 +67,8 @@ pub(crate) struct Kernel {
     pub(crate) connections: BTreeMap<u64, ConnectionState>,
     /// What went before the next read.
     pub(crate) queue: QueueTimes,
+    /// Who reads next is an event loop.
+    pub(crate) by_loop: bool,
     /// Records sent since they were taken last.
     pub(crate) sent: Vec<Vec<u8>>,
 }
@@ -155,7 +158,7 @@ impl Kernel {
         }
     }
 
-    fn send<T: Plain>(&mut self, record: &T) {
+    pub(crate) fn send<T: Plain>(&mut self, record: &T) {
         self.sent.push(plain_bytes(record).to_vec());
     }
 
@@ -174,6 +177,13 @@ impl Kernel {
         record.waits = self.threads[&tid].waits;
         record.state = state;
         self.send(&record);
+    }
+
+    /// When the connection of the next read was made and accepted, and its first byte came.
+    pub(crate) fn arrives(&mut self, established_ns: u64, accepted_ns: u64, data_ns: u64) {
+        self.queue.established_ns = established_ns;
+        self.queue.accepted_ns = accepted_ns;
+        self.queue.data_ns = data_ns;
     }
 
     /// `fd` of the process was read: `bytes`, of a read that returned `read` of them.
@@ -268,6 +278,7 @@ impl Kernel {
         record.peer_address[..4].copy_from_slice(&[127, 0, 0, 1]);
         record.totals = self.threads[&tid].totals;
         record.queue = self.queue;
+        record.flags = u32::from(self.by_loop) * BEGIN_LOOP;
         record
     }
 

@@ -31,6 +31,7 @@ fn flags_win_over_the_file() {
         port: vec![8000],
         max_threads: Some(9),
         wait_floor: Some("2ms".to_owned()),
+        loop_stall_limit: Some("0".to_owned()),
         ..HostArgs::default()
     };
     let options = args.kernel_options(&context).unwrap();
@@ -38,6 +39,7 @@ fn flags_win_over_the_file() {
     assert_eq!(options.rules.comms, ["uwsgi"]);
     assert_eq!((options.max_threads, options.ring_bytes), (9, 4096));
     assert_eq!(options.wait_floor_ns, 2_000_000);
+    assert_eq!(options.loop_stall_limit_ns, 0);
 }
 
 #[test]

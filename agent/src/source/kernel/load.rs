@@ -51,6 +51,11 @@ pub(super) fn load(options: &KernelOptions) -> anyhow::Result<Loaded> {
     globals.push((global::ALL_PROGRAMS, u64::from(options.all_programs)));
     globals.push((global::COPY_DATA, u64::from(options.operations)));
     globals.push((global::WAIT_FLOOR_NS, options.wait_floor_ns));
+    let limit = match options.loop_stall_limit_ns {
+        0 => u64::MAX,
+        limit => limit,
+    };
+    globals.push((global::LOOP_STALL_NS, limit));
     let references = types.offset("file", "f_ref");
     globals.push((global::FILE_ONE_REFERENCE, u64::from(references.is_none())));
     globals.push((

@@ -30,6 +30,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use whyslow_abi::{
     connection::{ConnectionState, SERVER_IGNORED, SocketPlace},
+    handover::{HANDS_OVER, MAY_HAND_OVER},
     library::Library,
     loss::LossReason,
     plain_bytes, read_plain,
@@ -77,6 +78,7 @@ pub struct KernelSource {
     descriptors: KernelHash<MapData, u64, PlaceValue>,
     targets: KernelHash<MapData, u32, u32>,
     servers: KernelHash<MapData, u64, u32>,
+    handovers: KernelHash<MapData, u32, u32>,
     losses: PerCpuArray<MapData, u64>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     slots: SlotMap,
@@ -122,6 +124,7 @@ impl KernelSource {
             descriptors: take(&mut ebpf, "DESCRIPTORS")?.try_into()?,
             targets: take(&mut ebpf, "TARGETS")?.try_into()?,
             servers: take(&mut ebpf, "SERVERS")?.try_into()?,
+            handovers: take(&mut ebpf, "HANDOVERS")?.try_into()?,
             losses: take(&mut ebpf, "LOSSES")?.try_into()?,
             logger: EbpfLogger::init(&mut ebpf)
                 .inspect_err(|error| tracing::debug!("no log lines from the programs: {error}"))
@@ -449,6 +452,10 @@ impl Source for KernelSource {
             Command::FollowServer { pid, peer } => {
                 self.carry_out(&rules::server(*pid, peer, &self.rules))
             }
+            Command::TellMarks { pid, certain } => self
+                .handovers
+                .insert(*pid, if *certain { HANDS_OVER } else { MAY_HAND_OVER }, 0)
+                .with_context(|| format!("look at how process {pid} hands over")),
             Command::Judge { pid } => self.carry_out(&rules::judge(*pid, &self.rules)),
         }
     }

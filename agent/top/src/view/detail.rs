@@ -19,7 +19,7 @@ use crate::{
     model::Model,
     number::{bytes, count, duration, rate, share},
     palette::{Family, Theme},
-    rows::{Key, request_line, since, target_text},
+    rows::{Key, handed_over, request_line, since, target_text},
     text::{Cut, clean, fit, width},
 };
 
@@ -136,6 +136,7 @@ impl Page {
         };
         self.add("queued", &before);
         self.add("binding", &clean(&request.binding));
+        self.add("works", &handed_over(request));
         self.add("client", &clean(&started.client));
         self.add("host", &clean(&started.host));
         self.add(
@@ -235,6 +236,9 @@ impl Page {
         self.add("requests", &count(worker.requests));
         self.add("memory", &memory(worker));
         self.add("route", &clean(&worker.route));
+        if worker.loop_stalls > 0 {
+            self.add("loop stalls", &count(worker.loop_stalls));
+        }
         let key = Key::Request(worker.request_id.clone());
         let request = key
             .request(snapshot)

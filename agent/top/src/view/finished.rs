@@ -164,7 +164,8 @@ impl Page {
     }
 
     fn ops(&self, request: &RequestFinished) -> String {
-        if !self.reads || request.binding != "thread" {
+        let known = matches!(request.binding.as_str(), "thread" | "handoff");
+        if !self.reads || !known {
             return "?".to_owned();
         }
         let counts = request.operations.iter().map(|one| one.count);

@@ -1,8 +1,10 @@
 //! Records in the rings. Each begins with a [`RecordHeader`]; a shape has a fixed size.
 
+mod binding;
 mod library;
 mod program;
 
+pub use binding::{LoopStallRecord, MarkKind, MarkRecord};
 pub use library::{
     EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
     LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
@@ -41,6 +43,10 @@ crate::integer_enum! {
         Program = 8 => "program",
         /// [`ServiceRecord`]: a server that is followed has answered.
         Service = 13 => "service",
+        /// [`MarkRecord`]: a moment of a thread that works on what another has read.
+        Mark = 9 => "mark",
+        /// [`LoopStallRecord`]: an event loop did not come back to poll.
+        LoopStall = 10 => "loop_stall",
         /// [`LibraryTextRecord`]: a database library was given a text.
         LibraryText = 16 => "library_text",
         /// [`ExecutedRecord`]: a database library executed a statement.
@@ -82,6 +88,8 @@ pub const REQUEST_CAPTURE: usize = 8192;
 /// Bit of [`BeginRecord::flags`]: nothing was read: the thread wrote a second response, so this
 /// is the next pipelined request. `payload_len` is 0; its head lies in bytes already shipped.
 pub const BEGIN_PIPELINED: u32 = 1;
+/// Bit of [`BeginRecord::flags`]: the thread is an event loop: it has waited for clients with `epoll_wait`.
+pub const BEGIN_LOOP: u32 = 2;
 
 /// A request began on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +103,7 @@ pub struct BeginRecord {
     pub request: u32,
     /// Descriptor.
     pub fd: i32,
-    /// Bits: `BEGIN_PIPELINED`.
+    /// Bits: `BEGIN_PIPELINED`, `BEGIN_LOOP`.
     pub flags: u32,
     /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
     pub family: u16,
