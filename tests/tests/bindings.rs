@@ -102,7 +102,10 @@ impl Tally {
             if kind == Kind::Uvicorn {
                 queued += (told.start_monotonic_ns + told.wall_ns).saturating_sub(measured.end_ns);
             }
-            self.queue.push(ms(told.account("queue.app"), queued));
+            // Else it is told that the time is not certain.
+            if told.binding_reason.is_empty() {
+                self.queue.push(ms(told.account("queue.app"), queued));
+            }
         }
         Ok(())
     }

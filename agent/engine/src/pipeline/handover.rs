@@ -27,6 +27,8 @@ const RELAYS: usize = 16;
 const DISAGREE: &str = "which thread worked is not certain";
 /// Whose time it was until the last write is not known: the reader sends what the worker could not.
 const SEVERAL: &str = "several threads wrote the response";
+/// Answers to what it has read itself are not among its marks.
+const MIXED: &str = "its worker reads requests too: when it began is not certain";
 /// Why `queue.app` may be more than it was.
 const BOUND: &str = "when its worker began was not seen: queue.app is the most that it can be";
 
@@ -144,6 +146,7 @@ impl Engine {
             end_ns: outcome.end_ns,
         };
         self.note_handover(tgid, reader, out);
+        let reads = self.threads.of(writer).is_some_and(|it| it.requests > 0);
         let moments = self.threads.of(writer).map(|thread| &thread.moments);
         let start = moments.and_then(|moments| moments.start_of(&handed));
         let spent = start.and_then(|start| totals.since(&start.totals));
@@ -157,7 +160,11 @@ impl Engine {
             end_ns: outcome.end_ns,
             spent,
             waits: outcome.waits.to_vec(),
-            doubt: if start.is_bound { BOUND } else { "" },
+            doubt: match start.is_bound {
+                true => BOUND,
+                false if reads => MIXED,
+                false => "",
+            },
             ended_by: handed.request,
         }))
     }
