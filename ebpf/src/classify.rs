@@ -14,7 +14,7 @@ use crate::{
     descriptor::{self, AF_INET, AF_INET6, AF_UNIX, Descriptor},
     interpreter,
     kernel::*,
-    ledger, names,
+    ledger, lock, names,
     payload::read_user,
 };
 
@@ -136,6 +136,11 @@ pub fn settle(
     if ns >= WAIT_FLOOR_NS.load() {
         let waker = waker(slot, kind, result);
         keep_wait(slot, &cause, (registers.number(), waker), walked);
+        let account = cause.account as u8;
+        if account == Account::LockFutex as u8 || account == Account::LockFile as u8 {
+            let what = u64::from(account) | registers.arg1() << 32;
+            lock::tell_wait(slot, walked, what, registers.arg0(), waker);
+        }
     }
     slot.pending_ns = 0;
     slot.pending_count = 0;
@@ -458,17 +463,7 @@ fn keep_wait(
 #[inline(always)]
 fn fill_target(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
     match walked.kind {
-        DescriptorKind::File | DescriptorKind::Directory => {
-            wait.target = WaitTargetKind::File as u8;
-            wait.a = probe::<u64>(walked.inode, OFF_INODE_INO.load());
-            let superblock = probe::<u64>(walked.inode, OFF_INODE_SB.load());
-            wait.b = u64::from(probe::<u32>(superblock, OFF_SB_DEV.load()));
-            let entry = probe::<u64>(walked.file, OFF_FILE_DENTRY.load());
-            let name = probe::<u64>(entry, OFF_DENTRY_NAME.load());
-            wait.name = [0; WAIT_NAME];
-            // SAFETY: a live array.
-            unsafe { copy_name(&raw mut wait.name, name) };
-        }
+        DescriptorKind::File | DescriptorKind::Directory => fill_file(wait, walked),
         DescriptorKind::Pipe => {
             wait.target = WaitTargetKind::Pipe as u8;
             wait.a = probe::<u64>(walked.inode, OFF_INODE_INO.load());
@@ -476,6 +471,20 @@ fn fill_target(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
         DescriptorKind::Upstream | DescriptorKind::Accepted => fill_peer(wait, walked),
         _ => {}
     }
+}
+
+/// The target is a file.
+#[inline(always)]
+pub fn fill_file(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
+    wait.target = WaitTargetKind::File as u8;
+    wait.a = probe::<u64>(walked.inode, OFF_INODE_INO.load());
+    let superblock = probe::<u64>(walked.inode, OFF_INODE_SB.load());
+    wait.b = u64::from(probe::<u32>(superblock, OFF_SB_DEV.load()));
+    let entry = probe::<u64>(walked.file, OFF_FILE_DENTRY.load());
+    let name = probe::<u64>(entry, OFF_DENTRY_NAME.load());
+    wait.name = [0; WAIT_NAME];
+    // SAFETY: a live array.
+    unsafe { copy_name(&raw mut wait.name, name) };
 }
 
 #[inline(always)]

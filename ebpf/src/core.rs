@@ -13,6 +13,7 @@ mod interpreter;
 mod kernel;
 mod ledger;
 mod library;
+mod lock;
 mod maps;
 mod names;
 mod parts;

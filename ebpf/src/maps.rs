@@ -9,6 +9,7 @@ use whyslow_abi::{
     connection::{ConnectionState, SocketPlace},
     interpreter::Interpreter,
     library::{EncryptedPeer, Execution, LibraryCall, LibraryCalls, LibraryObject},
+    lock::FileLocks,
     loss::LossReason,
     settings::{
         self, DEFAULT_CONNECTIONS, DEFAULT_RING_BYTES, DEFAULT_THREADS, MARKS_PER_ENTRY,
@@ -62,6 +63,11 @@ pub static DESCRIPTORS: HashMap<u64, SocketPlace, { DEFAULT_CONNECTIONS as usize
 pub static INTERPRETERS: LruHashMap<u32, Interpreter, { settings::INTERPRETERS as usize }> =
     LruHashMap::new();
 
+/// Files that watched threads have waited to lock, by the address of the inode. The kernel drops the oldest.
+#[btf_map]
+pub static FILE_LOCKS: LruHashMap<u64, FileLocks, { settings::FILE_LOCKS as usize }> =
+    LruHashMap::new();
+
 /// What the adoption pass is to do, by process id. Filled and emptied by the agent.
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 16384, NO_PREALLOC> = HashMap::new();
@@ -84,6 +90,10 @@ pub static ZERO_CONNECTION: Array<ConnectionState, 1> = Array::new();
 /// See `ZERO_CONNECTION`.
 #[btf_map]
 pub static ZERO_THREAD: Array<ThreadSlot, 1> = Array::new();
+
+/// See `ZERO_CONNECTION`.
+#[btf_map]
+pub static ZERO_FILE_LOCKS: Array<FileLocks, 1> = Array::new();
 
 /// Calls of library functions under way, by number of the thread's slot. As this and the next three, of
 /// one entry unless libraries are probed; the loader sets the length.

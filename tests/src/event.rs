@@ -51,9 +51,24 @@ pub struct LedgerEntry {
 pub struct Wait {
     pub account: String,
     #[serde(deserialize_with = "integer")]
+    pub start_ns: u64,
+    #[serde(deserialize_with = "integer")]
     pub ns: u64,
     pub wait_target: Option<serde_json::Value>,
     pub holder: Option<Holder>,
+    pub waker: Option<Waker>,
+}
+
+/// See `whyslow.v1.Waker`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
+pub struct Waker {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub request_id: String,
+    pub request: String,
 }
 
 /// See `whyslow.v1.Holder`.
@@ -63,8 +78,10 @@ pub struct Wait {
 pub struct Holder {
     pub pid: u32,
     pub tid: u32,
+    pub comm: String,
     pub request_id: String,
     pub request: String,
+    pub certain: bool,
     pub share: f64,
     #[serde(deserialize_with = "integer")]
     pub samples: u64,

@@ -101,6 +101,8 @@ pub enum EventKind {
     RequestStarted(Arc<RequestStarted>),
     /// A request ended.
     RequestFinished(Arc<RequestFinished>),
+    /// A thread has waited for a lock that is no interpreter's.
+    WaitObserved(Arc<WaitObserved>),
     /// A thread is watched from now on.
     WorkerStarted(WorkerStarted),
     /// A watched thread ended.
@@ -260,6 +262,18 @@ pub struct WaitEntry {
     pub waker: Option<Waker>,
 }
 
+/// See `whyslow.v1.WaitObserved`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/lock.proto")]
+pub struct WaitObserved {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    /// That it served when the wait began.
+    pub request: Option<Arc<RequestStarted>>,
+    pub wait: WaitEntry,
+}
+
 /// The thread that ended a wait.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Waker {
@@ -284,8 +298,10 @@ pub struct Holder {
     pub comm: String,
     /// How much of the wait, 0 to 1.
     pub share: f64,
-    /// Looks that this is known from, whoever they found.
+    /// Looks that this is known from, whoever they found; of a futex, times that it behaved like a lock.
     pub samples: u64,
+    /// It is known, and no likely guess.
+    pub certain: bool,
     /// The request that the thread served for most of the wait; `None`: none, or not known.
     pub request: Option<Arc<RequestStarted>>,
 }

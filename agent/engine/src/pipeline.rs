@@ -11,6 +11,7 @@ mod finish;
 mod head;
 mod library;
 mod lifecycle;
+mod locks;
 mod tables;
 mod tick;
 mod views;
@@ -24,12 +25,14 @@ use crate::{
     losses::{Losses, reason},
     output::{Event, EventKind, Output, RequestFinished, RequestId, Route, Shape, WorkerEnded},
     protocol::client::SessionOptions,
+    recent::Recent,
     routes::Routes,
     shapes::Shapes,
     timeline::{
         ThreadKey,
         connections::Connections,
         libraries::Libraries,
+        locks::Locks,
         polls::Polls,
         processes::Processes,
         servers::Servers,
@@ -105,6 +108,9 @@ pub struct Engine {
     connections: Connections,
     servers: Servers,
     libraries: Libraries,
+    locks: Locks,
+    /// Names of processes that are not watched, and had to do with a wait.
+    strangers: Recent<String>,
     signals: Signals,
     routes: Routes,
     shapes: Shapes,
@@ -146,6 +152,8 @@ impl Engine {
             processes: Processes::default(),
             connections: Connections::default(),
             libraries: Libraries::default(),
+            locks: Locks::default(),
+            strangers: Recent::new(locks::STRANGERS),
             signals: Signals::default(),
             polls: Polls::default(),
             held: Vec::new(),
@@ -219,6 +227,7 @@ impl Engine {
             }
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
+            Record::Wait(raw) => self.lock_wait(raw, out),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use whyslow_engine::output::{
     Event, EventKind, Holder, InFlight, LedgerEntry, OpenOperation, Operation, RequestFinished,
-    RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, Waker, Worker, WorkerEnded,
-    WorkerStarted,
+    RequestStarted, Route, Shape, ShapeRoute, Target, WaitEntry, WaitObserved, Waker, Worker,
+    WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -20,6 +20,7 @@ pub fn event(event: &Event, anchor: Anchor) -> v1::Event {
         EventKind::RequestFinished(finished) => {
             Kind::RequestFinished(request_finished(finished, anchor))
         }
+        EventKind::WaitObserved(observed) => Kind::WaitObserved(wait_observed(observed)),
         EventKind::WorkerStarted(started) => Kind::WorkerStarted(worker_started(started)),
         EventKind::WorkerEnded(ended) => Kind::WorkerEnded(worker_ended(ended)),
         EventKind::Loss { reason, count, pid } => Kind::Loss(loss(reason, *count, *pid)),
@@ -313,6 +314,20 @@ fn wait(wait: &WaitEntry) -> v1::Wait {
     }
 }
 
+/// A wait for a lock.
+#[must_use]
+pub fn wait_observed(observed: &WaitObserved) -> v1::WaitObserved {
+    let request = observed.request.as_deref();
+    v1::WaitObserved {
+        pid: observed.pid,
+        tid: observed.tid,
+        comm: observed.comm.clone(),
+        request_id: request.map_or_else(String::new, |request| request.id.to_string()),
+        request: request.map_or_else(String::new, named),
+        wait: Some(wait(&observed.wait)),
+    }
+}
+
 fn waker(waker: &Waker) -> v1::Waker {
     let request = waker.request.as_deref();
     v1::Waker {
@@ -338,6 +353,7 @@ fn holder(holder: &Holder) -> v1::Holder {
         request_id: request.map_or_else(String::new, |request| request.id.to_string()),
         share: holder.share,
         samples: holder.samples,
+        certain: holder.certain,
         request: request.map_or_else(String::new, named),
     }
 }

@@ -114,6 +114,20 @@ pub const PROBES: &[Probe] = &[
         purpose: "sees a worker being killed",
     },
     Probe {
+        name: "flock_lock_inode",
+        hook: Hook::Tracepoint("flock_lock_inode"),
+        object: ObjectFile::Core,
+        feature: "file_locks",
+        purpose: "names who holds a lock on a file",
+    },
+    Probe {
+        name: "posix_lock_inode",
+        hook: Hook::Tracepoint("posix_lock_inode"),
+        object: ObjectFile::Core,
+        feature: "file_locks",
+        purpose: "names who holds a lock on a part of a file",
+    },
+    Probe {
         name: "adopt",
         hook: Hook::TaskIterator,
         object: ObjectFile::Core,

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod descriptor;
 pub mod interpreter;
 pub mod library;
+pub mod lock;
 pub mod loss;
 pub mod record;
 pub mod settings;

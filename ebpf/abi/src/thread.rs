@@ -7,6 +7,7 @@
 use crate::{
     Plain,
     interpreter::LockWait,
+    lock::{LOCK_HOLDERS_TOLD, LockHolder},
     totals::Totals,
     wait::{WAITS_KEPT, Wait},
 };
@@ -95,6 +96,10 @@ pub struct ThreadSlot {
     pub name_socket: u64,
     /// Its last wait for the lock of its interpreter.
     pub lock_wait: LockWait,
+    /// Begin of the wait for a lock on a file that `held` is of.
+    pub held_since_ns: u64,
+    /// Who held that lock for most of it.
+    pub held: [LockHolder; LOCK_HOLDERS_TOLD],
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.
@@ -107,7 +112,11 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 144 + size_of::<LockWait>() + size_of::<Totals>() + WAITS_KEPT * size_of::<Wait>()
+        == 152
+            + size_of::<LockWait>()
+            + LOCK_HOLDERS_TOLD * size_of::<LockHolder>()
+            + size_of::<Totals>()
+            + WAITS_KEPT * size_of::<Wait>()
 );
 
 /// What the kernel side does with a thread, by thread id: two bytes of the map `MARKS`. Anything

@@ -37,6 +37,7 @@ from gunicorn.http.wsgi import Response
 DIRECTORY = os.environ["TRUTH_DIR"]
 TCP = os.environ.get("TRUTH_TCP", "")
 UNIX = os.environ.get("TRUTH_UNIX", "")
+F_OFD_SETLKW = 38
 COLD_BYTES = 48 << 20
 BIG_BYTES = 8 << 20
 MEBIBYTE = 1 << 20
@@ -263,6 +264,38 @@ def case_futex(parts, ms, environ):
         parts.measure("lock.futex", lambda: libc.pthread_mutex_lock(mutex))
     libc.pthread_mutex_unlock(mutex)
     del mutex, keep
+
+
+def case_ofd(parts, ms, environ):
+    """A lock that belongs to the open file."""
+    path = os.path.join(DIRECTORY, f"ofd-{threading.get_native_id()}")
+    with open(path, "w") as file:
+        whole = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+        with ask(parts, f"ofd {ms} {path}"):
+            parts.measure("lock.file", lambda: fcntl.fcntl(file, F_OFD_SETLKW, whole))
+
+
+_shelf = threading.Lock()
+# How often it was taken by `keep`, for one that wants it.
+_kept = threading.Semaphore(0)
+
+
+def case_keep(parts, ms, environ):
+    """Holds a lock for so long; `wanted`: by how many others."""
+    wanted = int(parse_qs(environ.get("QUERY_STRING", "")).get("wanted", ["1"])[0])
+    with _shelf:
+        _kept.release(wanted)
+        time.sleep(ms / 1000)
+
+
+def case_want(parts, ms, environ):
+    """Waits for it, and holds it for so long."""
+    parts.measure("lock.futex", lambda: _kept.acquire(timeout=20))
+    parts.measure("lock.futex", _shelf.acquire)
+    try:
+        time.sleep(ms / 1000)
+    finally:
+        _shelf.release()
 
 
 # Somebody is about to wait for the interpreter lock.

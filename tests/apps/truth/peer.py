@@ -3,7 +3,7 @@
 Listens on TCP and on a unix socket in the folder that it is given, and writes both addresses to the file
 `peer.address` there. One command per connection:
     sleep MS        answers "done" after MS
-    flock MS PATH   takes the lock, answers "held", releases after MS; so do `fcntl` and `mutex`
+    flock MS PATH   takes the lock, answers "held", releases after MS; so do `fcntl`, `ofd` and `mutex`
     fifo MS PATH    answers "held", writes one byte after MS
 """
 
@@ -12,10 +12,12 @@ import fcntl
 import mmap
 import os
 import socket
+import struct
 import sys
 import threading
 import time
 
+F_OFD_SETLKW = 38
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -38,6 +40,13 @@ def do_flock(connection, seconds, path):
 def do_fcntl(connection, seconds, path):
     with open(path, "r+") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
+        hold(connection, seconds)
+
+
+def do_ofd(connection, seconds, path):
+    with open(path, "r+") as file:
+        whole = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+        fcntl.fcntl(file, F_OFD_SETLKW, whole)
         hold(connection, seconds)
 
 

@@ -15,7 +15,7 @@ use whyslow_abi::{
         EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT,
         LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord,
         PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, ShortDataRecord, SignalKind,
-        SignalRecord, TEXT_WHOLE,
+        SignalRecord, TEXT_WHOLE, WaitRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -232,6 +232,7 @@ pub(crate) enum Record {
     Data(Data),
     LibraryText(LibraryText),
     Executed(Executed),
+    Wait(WaitRecord),
 }
 
 impl Record {
@@ -246,6 +247,7 @@ impl Record {
             Self::Data(data) => &data.head().header,
             Self::LibraryText(text) => &text.raw.header,
             Self::Executed(executed) => &executed.raw.header,
+            Self::Wait(raw) => &raw.header,
         }
     }
 }
@@ -291,6 +293,7 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::ShortData => {
             Record::Data(Data::Short(read_plain(bytes).ok_or_else(|| cut(bytes))?))
         }
+        RecordKind::Wait => Record::Wait(read_plain(bytes).ok_or_else(|| cut(bytes))?),
         RecordKind::LibraryText => {
             let raw: LibraryTextRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;
             let kind = LibraryTextKind::try_from(raw.kind)?;

@@ -28,6 +28,10 @@ use crate::{
 /// Finished requests that may wait for a path at once.
 const HELD_LIMIT: usize = 1_024;
 
+/// Looks at the holder of an interpreter's lock from which on it is sure who that was, if he was found in most.
+const SAMPLES_CERTAIN: u64 = 3;
+const SHARE_CERTAIN: f64 = 0.7;
+
 impl Engine {
     /// Finishes the request on `id`. `outcome` is made from it and must not be of another one.
     pub(super) fn close(
@@ -85,7 +89,7 @@ impl Engine {
         }
         self.forget_if_stale(id, out);
         self.name_holders(&mut finished);
-        self.name_wakers(&mut finished);
+        self.name_lock_holders(&mut finished);
         self.emit(finished, outcome, out);
     }
 
@@ -158,6 +162,7 @@ impl Engine {
             let Some(mut holder) = wait.holder.take() else {
                 continue;
             };
+            holder.certain = holder.samples >= SAMPLES_CERTAIN && holder.share >= SHARE_CERTAIN;
             let Some(thread) = self.threads.get(holder.tid).filter(|it| it.tgid == pid) else {
                 continue;
             };
@@ -169,34 +174,6 @@ impl Engine {
             holder.request = serves.map(Arc::clone);
             wait.holder = Some(holder);
         }
-    }
-
-    /// Who the threads are that ended the request's waits, and what they served then.
-    fn name_wakers(&self, finished: &mut RequestFinished) {
-        for wait in &mut finished.waits {
-            let Some(waker) = &mut wait.waker else {
-                continue;
-            };
-            waker.comm = self.comm(waker.tid, waker.pid);
-            let thread = self.threads.get(waker.tid);
-            let Some(thread) = thread.filter(|it| it.tgid == waker.pid) else {
-                continue;
-            };
-            let end_ns = wait.start_ns.saturating_add(wait.ns);
-            let served = thread.served.at(end_ns);
-            let serves = served.or_else(|| self.serves_since(thread, end_ns));
-            waker.request = serves.map(Arc::clone);
-        }
-    }
-
-    /// The request that the thread alone serves, if it had begun by then.
-    fn serves_since(&self, thread: &Thread, time_ns: u64) -> Option<&Arc<RequestStarted>> {
-        let [id] = thread.open[..] else {
-            return None;
-        };
-        let request = self.connections.request(id)?;
-        let started = request.started.as_ref()?;
-        (request.begin_ns <= time_ns).then_some(started)
     }
 
     /// The request that the thread alone serves, and did for more than half of that time.
@@ -230,9 +207,12 @@ impl Engine {
         let mut paths: Vec<(usize, i32, u64)> = Vec::new();
         let pid = finished.started.pid;
         for (index, entry) in finished.waits.iter().enumerate() {
-            let Target::File { inode, .. } = entry.target else {
+            let Target::File { inode, ref path } = entry.target else {
                 continue;
             };
+            if path.starts_with('/') {
+                continue;
+            }
             let fd = raw_wait(outcome.waits, entry.start_ns).map_or(-1, |wait| wait.fd);
             if entry.ns < PATH_FLOOR_NS || fd < 0 || self.held.len() >= HELD_LIMIT {
                 continue;

@@ -171,13 +171,19 @@ impl Engine {
 
     /// What the outside knows of a process.
     pub(super) fn process_fact(&mut self, pid: u32, fact: Option<ProcessFact>) {
-        if let (Some(process), Some(fact)) = (self.processes.get_mut(pid), fact) {
+        let Some(fact) = fact else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(pid) {
             if process.comm.is_empty() {
                 process.comm = fact.comm;
             }
             if process.parent == 0 {
                 process.parent = fact.parent;
             }
+        } else {
+            let (name, _) = self.strangers.entry(u64::from(pid), String::new);
+            *name = fact.comm;
         }
     }
 
@@ -196,7 +202,8 @@ impl Engine {
         let own = self.threads.get(tid).map(|t| &t.comm);
         let comm = own
             .filter(|comm| !comm.is_empty())
-            .or_else(|| self.processes.get(tgid).map(|p| &p.comm));
+            .or_else(|| self.processes.get(tgid).map(|p| &p.comm))
+            .or_else(|| self.strangers.get(u64::from(tgid)));
         comm.cloned().unwrap_or_default()
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod activity;
 pub(crate) mod connections;
 pub(crate) mod libraries;
+pub(crate) mod locks;
 pub(crate) mod polls;
 pub(crate) mod processes;
 pub(crate) mod request;

@@ -13,7 +13,11 @@ use super::{
     activity::{BusyRing, CpuRing},
     sequence::SequenceWindow,
 };
-use crate::{hash::FastMap, input::WaitFact, output::RequestStarted};
+use crate::{
+    hash::FastMap,
+    input::WaitFact,
+    output::{RequestStarted, WaitEntry},
+};
 
 /// Threads kept at the most.
 pub(crate) const LIMIT: usize = 65_536;
@@ -80,6 +84,30 @@ impl Served {
     }
 }
 
+/// The last waits of a thread for locks, judged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LockWaits {
+    last: VecDeque<WaitEntry>,
+}
+
+impl LockWaits {
+    /// Waits kept.
+    const LIMIT: usize = 32;
+
+    pub(crate) fn add(&mut self, wait: WaitEntry) {
+        if self.last.len() == Self::LIMIT {
+            self.last.pop_front();
+        }
+        self.last.push_back(wait);
+    }
+
+    /// The same wait, as it was judged.
+    pub(crate) fn of(&self, wait: &WaitEntry) -> Option<&WaitEntry> {
+        let mut last = self.last.iter().rev();
+        last.find(|it| it.start_ns == wait.start_ns && it.account == wait.account)
+    }
+}
+
 /// Whether an interval, of `(begin, end)`, has more than half of another in it.
 pub(crate) fn most_of((begin, end): (u64, u64), (of_begin, of_end): (u64, u64)) -> bool {
     let both = end.min(of_end).saturating_sub(begin.max(of_begin));
@@ -104,6 +132,8 @@ pub(crate) struct Thread {
     pub(crate) requests: u64,
     /// The last of them.
     pub(crate) served: Served,
+    /// Its last waits for locks.
+    pub(crate) lock_waits: LockWaits,
     pub(crate) busy: BusyRing,
     pub(crate) cpu: CpuRing,
     pub(crate) sample: Option<Box<Sample>>,

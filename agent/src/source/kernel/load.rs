@@ -200,6 +200,11 @@ fn offsets(types: &KernelTypes, features: &mut Vec<Feature>) -> anyhow::Result<G
             let older = match field.path {
                 "__state" => "state",
                 "f_ref" => "f_count",
+                // Before 6.9 there was no `struct file_lock_core`.
+                "c.flc_list" => "fl_list",
+                "c.flc_owner" => "fl_owner",
+                "c.flc_type" => "fl_type",
+                "c.flc_pid" => "fl_pid",
                 _ => return None,
             };
             types.offset(field.structure, older)
@@ -332,7 +337,11 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, features: &mut Vec<Feature>) -> anyhow
             failed.push((probe.feature, first_line(&error)));
         }
     }
-    for feature in ["core", "signals"] {
+    for feature in ["core", "signals", "file_locks"] {
+        // A field may be missing, which is told already.
+        if features.iter().any(|it| it.name == feature) {
+            continue;
+        }
         match failed.iter().find(|(name, _)| *name == feature) {
             Some((_, reason)) => features.push(off(feature, reason)),
             None => features.push(on(feature)),

@@ -1,11 +1,13 @@
 //! Records in the rings. Each begins with a [`RecordHeader`]; a shape has a fixed size.
 
 mod library;
+mod lock;
 
 pub use library::{
     EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
     LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
 };
+pub use lock::{PATH_DEPTH, PATH_NAME, WaitRecord};
 
 use crate::{
     Plain,
@@ -31,6 +33,8 @@ crate::integer_enum! {
         Data = 6 => "data",
         /// [`ShortDataRecord`]: the same of a short transfer.
         ShortData = 7 => "short_data",
+        /// [`WaitRecord`]: a wait for a lock is over.
+        Wait = 11 => "wait",
         /// [`LibraryTextRecord`]: a database library was given a text.
         LibraryText = 16 => "library_text",
         /// [`ExecutedRecord`]: a database library executed a statement.
