@@ -15,7 +15,7 @@ use whyslow_abi::{
     },
     descriptor::DescriptorKind,
     loss::LossReason,
-    record::{BEGIN_PAYLOAD, BEGIN_PIPELINED, DATA_BUDGET, EndReason},
+    record::{BEGIN_PAYLOAD, BEGIN_PIPELINED, DATA_BUDGET, EndReason, TRIES_BUDGET},
     thread::{ANSWERED, ThreadSlot},
 };
 
@@ -236,6 +236,7 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
     connection.request = connection.request.wrapping_add(1);
     slot.request = connection.request;
     slot.data_budget = DATA_BUDGET;
+    slot.tries_left = TRIES_BUDGET;
     connection.phase = ConnectionPhase::Request as u32;
     connection.flags = 0;
     connection.tgid = slot.tgid;

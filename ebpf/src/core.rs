@@ -22,3 +22,4 @@ mod probes;
 mod sqlite;
 mod thread;
 mod tls;
+mod tried;

@@ -65,6 +65,24 @@ pub enum Input {
         /// Monotonic time.
         since_ns: u64,
     },
+    /// Answer to [`crate::output::Query::LockFile`].
+    LockFile {
+        /// As asked.
+        pid: u32,
+        /// As asked.
+        path: String,
+        /// `None`: not to be had.
+        fact: Option<LockFileFact>,
+    },
+}
+
+/// Who has a lock file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockFileFact {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its main thread.
+    pub comm: String,
 }
 
 /// What bytes said that were exchanged with a server.

@@ -43,6 +43,13 @@ pub enum Query {
         /// Inode number.
         inode: u64,
     },
+    /// Find out who has a lock file: whom it names, or who has it open.
+    LockFile {
+        /// Process that waits for it.
+        pid: u32,
+        /// As that process sees it.
+        path: String,
+    },
 }
 
 /// An order to the kernel side.

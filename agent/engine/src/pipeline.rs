@@ -14,6 +14,7 @@ mod lifecycle;
 mod locks;
 mod tables;
 mod tick;
+mod tries;
 mod views;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ use crate::{
         servers::Servers,
         signals::Signals,
         threads::{Sample, Threads},
+        tries::Creators,
     },
 };
 
@@ -109,6 +111,7 @@ pub struct Engine {
     servers: Servers,
     libraries: Libraries,
     locks: Locks,
+    creators: Creators,
     /// Names of processes that are not watched, and had to do with a wait.
     strangers: Recent<String>,
     signals: Signals,
@@ -153,6 +156,7 @@ impl Engine {
             connections: Connections::default(),
             libraries: Libraries::default(),
             locks: Locks::default(),
+            creators: Creators::default(),
             strangers: Recent::new(locks::STRANGERS),
             signals: Signals::default(),
             polls: Polls::default(),
@@ -197,6 +201,7 @@ impl Engine {
                 }
             }
             Input::Tick { now_ns } => self.tick(now_ns, out),
+            Input::LockFile { pid, path, fact } => self.lock_file_found(pid, &path, fact),
             Input::Probed { pid, since_ns } => self.probed(pid, since_ns),
         }
     }
@@ -228,6 +233,7 @@ impl Engine {
             Record::LibraryText(text) => self.library_text(text),
             Record::Executed(executed) => self.executed(executed),
             Record::Wait(raw) => self.lock_wait(raw, out),
+            Record::Tried(raw) => self.tried(raw, out),
         }
     }
 

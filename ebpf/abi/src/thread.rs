@@ -96,6 +96,10 @@ pub struct ThreadSlot {
     pub name_socket: u64,
     /// Its last wait for the lock of its interpreter.
     pub lock_wait: LockWait,
+    /// Tries to create what may be a lock that may still be shipped for the request.
+    pub tries_left: u32,
+    /// Padding.
+    pub reserved: u32,
     /// Begin of the wait for a lock on a file that `held` is of.
     pub held_since_ns: u64,
     /// Who held that lock for most of it.
@@ -112,7 +116,7 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 152
+        == 160
             + size_of::<LockWait>()
             + LOCK_HOLDERS_TOLD * size_of::<LockHolder>()
             + size_of::<Totals>()

@@ -23,6 +23,7 @@ use crate::{
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
     ledger, names, parts, payload,
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
+    tried,
 };
 
 const EAGAIN: i64 = -11;
@@ -218,7 +219,9 @@ fn others(
     registers: SyscallRegisters,
     result: i64,
 ) {
-    if kind == SyscallKind::Close as u8 || kind == SyscallKind::Shutdown as u8 {
+    if kind == SyscallKind::FileLookup as u8 || kind == SyscallKind::FileChange as u8 {
+        tried::on_return(slot, registers, result);
+    } else if kind == SyscallKind::Close as u8 || kind == SyscallKind::Shutdown as u8 {
         let now = clock();
         write_begin(slot);
         if kind == SyscallKind::Close as u8 {

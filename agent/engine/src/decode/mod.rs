@@ -15,7 +15,7 @@ use whyslow_abi::{
         EXECUTION_CONTINUED, EXECUTION_OPEN, EndReason, EndRecord, ExecutedRecord, LIBRARY_SPENT,
         LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind, LifecycleRecord,
         PIECE_PAYLOAD, PieceRecord, RecordHeader, RecordKind, ShortDataRecord, SignalKind,
-        SignalRecord, TEXT_WHOLE, WaitRecord,
+        SignalRecord, TEXT_WHOLE, TriedRecord, WaitRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -233,6 +233,7 @@ pub(crate) enum Record {
     LibraryText(LibraryText),
     Executed(Executed),
     Wait(WaitRecord),
+    Tried(TriedRecord),
 }
 
 impl Record {
@@ -248,6 +249,7 @@ impl Record {
             Self::LibraryText(text) => &text.raw.header,
             Self::Executed(executed) => &executed.raw.header,
             Self::Wait(raw) => &raw.header,
+            Self::Tried(raw) => &raw.header,
         }
     }
 }
@@ -293,6 +295,7 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::ShortData => {
             Record::Data(Data::Short(read_plain(bytes).ok_or_else(|| cut(bytes))?))
         }
+        RecordKind::Tried => Record::Tried(read_plain(bytes).ok_or_else(|| cut(bytes))?),
         RecordKind::Wait => Record::Wait(read_plain(bytes).ok_or_else(|| cut(bytes))?),
         RecordKind::LibraryText => {
             let raw: LibraryTextRecord = read_plain(bytes).ok_or_else(|| cut(bytes))?;

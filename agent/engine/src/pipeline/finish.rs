@@ -90,6 +90,7 @@ impl Engine {
         self.forget_if_stale(id, out);
         self.name_holders(&mut finished);
         self.name_lock_holders(&mut finished);
+        self.move_tries(&mut finished);
         self.emit(finished, outcome, out);
     }
 

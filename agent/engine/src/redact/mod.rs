@@ -99,7 +99,9 @@ impl Redactor {
             Ok(RecordKind::ShortData) => size_of::<ShortDataRecord>(),
             Ok(RecordKind::LibraryText) => size_of::<LibraryTextRecord>(),
             Ok(RecordKind::Executed) => size_of::<ExecutedRecord>(),
-            Ok(RecordKind::Lifecycle | RecordKind::Signal | RecordKind::Wait) => return,
+            Ok(
+                RecordKind::Lifecycle | RecordKind::Signal | RecordKind::Wait | RecordKind::Tried,
+            ) => return,
             Err(_) => 0,
         };
         if size == 0 || record.len() < size {

@@ -15,6 +15,7 @@ pub(crate) mod servers;
 pub(crate) mod signals;
 pub(crate) mod speech;
 pub(crate) mod threads;
+pub(crate) mod tries;
 
 use whyslow_abi::{connection::ConnectionState, record::RecordHeader};
 

@@ -12,6 +12,7 @@ use super::{
     ThreadKey,
     activity::{BusyRing, CpuRing},
     sequence::SequenceWindow,
+    tries::Tries,
 };
 use crate::{
     hash::FastMap,
@@ -134,6 +135,8 @@ pub(crate) struct Thread {
     pub(crate) served: Served,
     /// Its last waits for locks.
     pub(crate) lock_waits: LockWaits,
+    /// What it tried to create.
+    pub(crate) tries: Tries,
     pub(crate) busy: BusyRing,
     pub(crate) cpu: CpuRing,
     pub(crate) sample: Option<Box<Sample>>,

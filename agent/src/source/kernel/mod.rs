@@ -9,6 +9,7 @@ mod interpreters;
 mod libraries;
 mod live;
 mod load;
+mod lock_files;
 mod mapped;
 mod object;
 mod process;
@@ -40,8 +41,8 @@ use whyslow_engine::{
 };
 
 use self::{
-    admission::Admission, interpreters::Interpreters, libraries::Libraries, rules::Verdict,
-    slots::SlotMap, sockets::SocketTables,
+    admission::Admission, interpreters::Interpreters, libraries::Libraries, lock_files::LockFiles,
+    rules::Verdict, slots::SlotMap, sockets::SocketTables,
 };
 use super::{Depth, Feature, KernelOptions, Source, WatchRules};
 
@@ -85,6 +86,7 @@ pub struct KernelSource {
     /// Processes whose threads are all watched.
     families: HashSet<u32>,
     sockets: SocketTables,
+    lock_files: LockFiles,
     rules: WatchRules,
     admission: Admission,
     features: Vec<Feature>,
@@ -126,6 +128,7 @@ impl KernelSource {
             threads: HashMap::new(),
             families: HashSet::new(),
             sockets: SocketTables::default(),
+            lock_files: LockFiles::default(),
             rules: options.rules,
             admission: Admission::default(),
             features,
@@ -367,6 +370,11 @@ impl Source for KernelSource {
             Query::Process { pid } => Some(Input::Process {
                 pid: *pid,
                 fact: process::fact(*pid),
+            }),
+            Query::LockFile { pid, path } => Some(Input::LockFile {
+                pid: *pid,
+                path: path.clone(),
+                fact: self.lock_files.holder(*pid, path),
             }),
             Query::Path { pid, fd, inode } => {
                 let same = process::descriptor_inode(*pid, *fd) == Some(*inode);

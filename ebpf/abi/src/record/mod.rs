@@ -2,12 +2,14 @@
 
 mod library;
 mod lock;
+mod tried;
 
 pub use library::{
     EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
     LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
 };
 pub use lock::{PATH_DEPTH, PATH_NAME, WaitRecord};
+pub use tried::{TRIED_DIRECTORY, TRIED_PATH, TRIED_SPENT, TRIES_BUDGET, TriedRecord};
 
 use crate::{
     Plain,
@@ -35,6 +37,8 @@ crate::integer_enum! {
         ShortData = 7 => "short_data",
         /// [`WaitRecord`]: a wait for a lock is over.
         Wait = 11 => "wait",
+        /// [`TriedRecord`]: a thread tried to create what may be a lock.
+        Tried = 12 => "tried",
         /// [`LibraryTextRecord`]: a database library was given a text.
         LibraryText = 16 => "library_text",
         /// [`ExecutedRecord`]: a database library executed a statement.
