@@ -6,7 +6,7 @@ use aya_ebpf::bindings::pt_regs;
 #[derive(Clone, Copy)]
 pub struct SyscallRegisters(pub *const pt_regs);
 
-/// Which argument of a system call is the path that it creates, and that must not exist before.
+/// Which argument of a system call is the path that it creates, and that must not exist before; or that it removes.
 #[derive(Clone, Copy)]
 pub enum Creates {
     /// It creates nothing, or replaces what exists.
@@ -25,6 +25,10 @@ pub enum Creates {
     Third,
     /// `linkat`.
     Fourth,
+    /// It removes or renames its first argument: `unlink`, `rmdir`, `rename`.
+    Removes,
+    /// The same, one further on.
+    RemovesAt,
 }
 
 #[cfg(bpf_target_arch = "x86_64")]
@@ -69,6 +73,8 @@ mod imp {
             86 | 88 => Creates::Second,
             266 => Creates::Third,
             265 => Creates::Fourth,
+            82 | 84 | 87 => Creates::Removes,
+            263 | 264 | 316 => Creates::RemovesAt,
             _ => Creates::Nothing,
         }
     }
@@ -201,6 +207,7 @@ mod imp {
             34 => Creates::DirectoryAt,
             36 => Creates::Third,
             37 => Creates::Fourth,
+            35 | 38 | 276 => Creates::RemovesAt,
             _ => Creates::Nothing,
         }
     }

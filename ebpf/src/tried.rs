@@ -4,7 +4,10 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
 use whyslow_abi::{
     account::Account,
-    record::{RecordKind, TRIED_DIRECTORY, TRIED_PATH, TRIED_SPENT, TriedRecord},
+    record::{
+        RecordKind, TRIED_DIRECTORY, TRIED_PATH, TRIED_REMOVED, TRIED_SPENT, TRIES_BUDGET,
+        TriedRecord,
+    },
     thread::ThreadSlot,
 };
 
@@ -32,14 +35,19 @@ pub fn on_return(slot: &mut ThreadSlot, registers: SyscallRegisters, result: i64
         Creates::Fourth => (registers.arg3(), O_EXCL),
         Creates::Directory => (registers.arg0(), O_EXCL | DIRECTORY),
         Creates::DirectoryAt => (registers.arg1(), O_EXCL | DIRECTORY),
+        Creates::Removes => (registers.arg0(), REMOVED),
+        Creates::RemovesAt => (registers.arg1(), REMOVED),
     };
-    if flags & O_EXCL != 0 {
+    // Only who has created something is asked what it removes.
+    let removes = flags == REMOVED && slot.tries_left != TRIES_BUDGET && result == 0;
+    if flags & O_EXCL != 0 || removes {
         ship_try(slot, path, result, flags);
     }
 }
 
 /// Among the flags of an `open`: none of those.
 const DIRECTORY: u64 = 1 << 40;
+const REMOVED: u64 = 1 << 41;
 
 /// Ships a try. A function of its own for the verifier. Returns 0.
 #[unsafe(no_mangle)]
@@ -73,6 +81,9 @@ pub extern "C" fn ship_try(slot: *mut ThreadSlot, path: u64, result: i64, flags:
         }
         if flags & DIRECTORY != 0 {
             (*record).flags |= TRIED_DIRECTORY;
+        }
+        if flags & REMOVED != 0 {
+            (*record).flags |= TRIED_REMOVED;
         }
         (*record).sleep_ns = slot.totals.ns[Account::Sleep as usize];
         (*record).sleep_count = slot.totals.count[Account::Sleep as usize];

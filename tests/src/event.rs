@@ -82,6 +82,7 @@ pub struct Holder {
     pub request_id: String,
     pub request: String,
     pub certain: bool,
+    pub waits_for: Option<serde_json::Value>,
     pub share: f64,
     #[serde(deserialize_with = "integer")]
     pub samples: u64,

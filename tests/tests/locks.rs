@@ -164,6 +164,7 @@ fn held_by_another_request() -> Result<()> {
     let agent = Agent::start(&live, &[])?;
     let watch = Watch::start(&agent)?;
     let mut tally = Tally::default();
+    let mut followed = 0;
     for trial in 0..TRIALS {
         let keys = [format!("keep-{trial}"), format!("want-{trial}")];
         let targets = ["/keep?ms=60", "/want?ms=0"];
@@ -179,7 +180,17 @@ fn held_by_another_request() -> Result<()> {
         let told = wants.account("lock.futex") + wants.account("lock.gil");
         tally.time(told, measured(&truth, &keys[1], "lock.futex")?);
         ensure!(wants.sum(|_| true) == wants.wall_ns, "{wants:#?}");
+        let meanwhile = wait.holder.as_ref().and_then(|it| it.waits_for.as_ref());
+        followed += u32::from(meanwhile.is_some_and(|it| it["account"] == "sleep"));
     }
+    say(&format!(
+        "of {} holders {followed} are known to have slept",
+        tally.held
+    ));
+    ensure!(
+        f64::from(followed) >= NAMED * f64::from(tally.held),
+        "{followed}"
+    );
     tally.check("threading.Lock")
 }
 

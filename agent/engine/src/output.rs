@@ -311,6 +311,21 @@ pub struct Holder {
     pub certain: bool,
     /// The request that the thread served for most of the wait; `None`: none, or not known.
     pub request: Option<Arc<RequestStarted>>,
+    /// What it waited for itself most of that time; `None`: it did not, or that is not known.
+    pub waits_for: Option<Box<HolderWait>>,
+}
+
+/// What the holder of a lock waited for meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HolderWait {
+    /// Account.
+    pub account: Account,
+    /// How long of the other's wait.
+    pub ns: u64,
+    /// What for.
+    pub target: Target,
+    /// Who held that; its own waits are not told.
+    pub holder: Option<Holder>,
 }
 
 /// What is waited for.

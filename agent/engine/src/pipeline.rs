@@ -4,6 +4,7 @@
 //! tables and appends outputs. Nothing is kept anywhere else.
 
 mod begin;
+mod chains;
 mod connection;
 mod data;
 mod end;
@@ -84,13 +85,15 @@ pub struct Stats {
     pub operations: bool,
 }
 
-/// A finished request that waits for the paths of files it waited on.
+/// A finished request that waits for the paths of files it waited on, or for what holders of locks waited for.
 #[derive(Debug)]
 struct Held {
     finished: RequestFinished,
     end_ns: u64,
     /// Index of the wait, descriptor, inode number.
     paths: Vec<(usize, i32, u64)>,
+    /// Holders whose slots are read, for what they waited for themselves.
+    holders: Vec<u32>,
 }
 
 /// The end of a thread, told when its open requests are settled.
@@ -183,9 +186,13 @@ impl Engine {
                 match sample {
                     Some(Ok((slot, state))) => {
                         self.sampled(tid, Some(Sample::new(&slot, state, wait)));
+                        self.holder_found(tid, out);
                     }
                     Some(Err(_)) => self.losses.add(reason::UNKNOWN_RECORD, 1, 0),
-                    None => self.sampled(tid, None),
+                    None => {
+                        self.sampled(tid, None);
+                        self.holder_found(tid, out);
+                    }
                 }
             }
             Input::Process { pid, fact } => self.process_fact(pid, fact),

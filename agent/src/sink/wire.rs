@@ -355,6 +355,14 @@ fn holder(holder: &Holder) -> v1::Holder {
         samples: holder.samples,
         certain: holder.certain,
         request: request.map_or_else(String::new, named),
+        waits_for: holder.waits_for.as_ref().map(|wait| {
+            Box::new(v1::HolderWait {
+                account: wait.account.name().to_owned(),
+                ns: wait.ns,
+                wait_target: wait_target(&wait.target),
+                holder: wait.holder.as_ref().map(|it| Box::new(self::holder(it))),
+            })
+        }),
     }
 }
 

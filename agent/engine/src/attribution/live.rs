@@ -84,6 +84,7 @@ mod tests {
             pending_ns: 0,
             totals,
             wait: None,
+            waits: Vec::new(),
         }
     }
 

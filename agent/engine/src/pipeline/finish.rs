@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Finished requests that may wait for a path at once.
-const HELD_LIMIT: usize = 1_024;
+pub(super) const HELD_LIMIT: usize = 1_024;
 
 /// Looks at the holder of an interpreter's lock from which on it is sure who that was, if he was found in most.
 const SAMPLES_CERTAIN: u64 = 3;
@@ -91,6 +91,8 @@ impl Engine {
         self.name_holders(&mut finished);
         self.name_lock_holders(&mut finished);
         self.move_tries(&mut finished);
+        self.follow_holders(&mut finished);
+        self.keep_waits(&finished);
         self.emit(finished, outcome, out);
     }
 
@@ -224,13 +226,15 @@ impl Engine {
                 out.push(Output::Query(Query::Path { pid, fd, inode }));
             }
         }
-        if paths.is_empty() {
+        let holders = self.ask_holders(&finished, out);
+        if paths.is_empty() && holders.is_empty() {
             out.push(finished_event(finished, outcome.end_ns));
         } else {
             self.held.push(Held {
                 finished,
                 end_ns: outcome.end_ns,
                 paths,
+                holders,
             });
         }
     }
@@ -263,12 +267,17 @@ impl Engine {
                 }
                 false
             });
-            ready |= held.paths.is_empty();
+            ready |= held.is_ready();
         }
         if ready {
-            for held in self.held.extract_if(.., |held| held.paths.is_empty()) {
-                out.push(finished_event(held.finished, held.end_ns));
-            }
+            self.release_ready(out);
+        }
+    }
+
+    /// Tells what waits for nothing any more.
+    pub(super) fn release_ready(&mut self, out: &mut Vec<Output>) {
+        for held in self.held.extract_if(.., |held| held.is_ready()) {
+            out.push(finished_event(held.finished, held.end_ns));
         }
     }
 
@@ -277,6 +286,12 @@ impl Engine {
         for held in self.held.drain(..) {
             out.push(finished_event(held.finished, held.end_ns));
         }
+    }
+}
+
+impl Held {
+    pub(super) fn is_ready(&self) -> bool {
+        self.paths.is_empty() && self.holders.is_empty()
     }
 }
 

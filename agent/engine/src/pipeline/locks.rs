@@ -80,7 +80,7 @@ impl Engine {
             share,
             samples: held.turns,
             certain: held.certain && share >= CERTAIN_SHARE,
-            request: None,
+            ..Holder::default()
         };
         Some((holder, held.until_ns))
     }
@@ -99,7 +99,7 @@ impl Engine {
             share,
             samples: 0,
             certain: most.tid != 0 && share >= CERTAIN_SHARE,
-            request: None,
+            ..Holder::default()
         };
         Some((holder, most.until_ns))
     }

@@ -166,6 +166,9 @@ impl Engine {
         thread
             .cpu
             .note(now_ns.max(sample.since_ns), sample.totals.ns[0]);
+        if !sample.waits.is_empty() {
+            thread.seen_waits.clone_from(&sample.waits);
+        }
         thread.sample = Some(Box::new(sample));
     }
 

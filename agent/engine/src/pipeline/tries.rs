@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use whyslow_abi::{
     account::Account,
-    record::{TRIED_DIRECTORY, TRIED_SPENT, TriedRecord},
+    record::{TRIED_DIRECTORY, TRIED_REMOVED, TRIED_SPENT, TriedRecord},
 };
 
 use super::Engine;
@@ -34,6 +34,10 @@ impl Engine {
             request.mark(reason::TRIES_LEFT_OUT);
         }
         let path = decode::name(&raw.path);
+        if raw.flags & TRIED_REMOVED != 0 {
+            self.creators.removed(&path, header.tgid, header.time_ns);
+            return;
+        }
         let Some(thread) = self.threads.of(ThreadKey::from(header)) else {
             return;
         };
@@ -48,7 +52,9 @@ impl Engine {
         let (pid, tid) = (header.tgid, header.tid);
         match seen {
             Tried::Again(times) if times >= ASK_AFTER && times.is_power_of_two() => {
-                if self.creator(&path, pid, (0, header.time_ns)).is_none() {
+                let now = header.time_ns;
+                let known = self.creator(&path, pid, (now.saturating_sub(1), now));
+                if known.is_none_or(|(it, _)| it.tid == tid) {
                     out.push(Output::Query(Query::LockFile { pid, path }));
                 }
             }
@@ -66,6 +72,7 @@ impl Engine {
         let time_ns = raw.header.time_ns;
         let creation = Creation {
             time_ns,
+            until_ns: None,
             pid,
             parent: self.processes.get(pid).map_or(0, |it| it.parent),
             tid,
@@ -87,7 +94,9 @@ impl Engine {
         let Some(start_ns) = wait.map(|it| it.start_ns) else {
             return;
         };
-        let Some((creation, ns)) = self.creator(path, pid, (start_ns, end_ns)) else {
+        let creation = self.creator(path, pid, (start_ns, end_ns));
+        // Who waits does not have it: what he created was removed unseen.
+        let Some((creation, ns)) = creation.filter(|(it, _)| it.tid != tid) else {
             return;
         };
         let share = ns as f64 / end_ns.saturating_sub(start_ns).max(1) as f64;
@@ -97,8 +106,9 @@ impl Engine {
             comm: creation.comm.clone(),
             share,
             samples: 0,
-            certain: share >= CERTAIN_SHARE,
+            certain: share >= CERTAIN_SHARE && creation.until_ns.is_some(),
             request: creation.request.as_ref().map(Arc::clone),
+            waits_for: None,
         };
         let thread = self.threads.get_mut(tid);
         if let Some(wait) = thread.and_then(|it| it.tries.of_mut(path)) {

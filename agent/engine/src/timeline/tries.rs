@@ -145,6 +145,8 @@ impl Tries {
 #[derive(Clone, Debug)]
 pub(crate) struct Creation {
     pub(crate) time_ns: u64,
+    /// When it was seen to be removed; `None`: it was not.
+    pub(crate) until_ns: Option<u64>,
     pub(crate) pid: u32,
     /// Process that started it: those that it started share their folders.
     pub(crate) parent: u32,
@@ -183,6 +185,15 @@ impl Creators {
         entry.1.push_back(creation);
     }
 
+    /// A process has removed the path.
+    pub(crate) fn removed(&mut self, path: &str, pid: u32, time_ns: u64) {
+        let entry = self.paths.known(id(path)).filter(|it| it.0 == path);
+        let last = entry.and_then(|it| it.1.iter_mut().rfind(|it| it.pid == pid));
+        if let Some(last) = last {
+            last.until_ns.get_or_insert(time_ns);
+        }
+    }
+
     /// Who created the path for most of a wait by that process, up to `end_ns`, and how long that was there. A relative
     /// path is one of the process itself; an absolute one may mean another file in another container.
     pub(crate) fn most(
@@ -199,7 +210,8 @@ impl Creators {
         let list: Vec<&Creation> = list.iter().filter(near).collect();
         let ends = list.iter().skip(1).map(|it| it.time_ns);
         let ends = ends.chain(std::iter::once(end_ns));
-        let held = list.iter().zip(ends).map(|(it, end)| {
+        let held = list.iter().zip(ends).map(|(it, next)| {
+            let end = it.until_ns.unwrap_or(next).min(next);
             let ns = end.min(end_ns).saturating_sub(it.time_ns.max(start_ns));
             (*it, ns)
         });
@@ -300,6 +312,7 @@ mod tests {
         let mut creators = Creators::default();
         let creation = |tid, at_ms| Creation {
             time_ns: at_ms * MS,
+            until_ns: None,
             pid: 7,
             parent: 6,
             tid,
@@ -317,5 +330,11 @@ mod tests {
         assert_eq!(most("/l", (8, 6)), Some((1, 50)), "of one family");
         assert_eq!(most("/l", (8, 5)), None, "perhaps another container");
         assert_eq!(most("/m", (7, 6)), None);
+        let mut creators = Creators::default();
+        creators.add("/l", creation(1, 0));
+        creators.removed("/l", 7, 120 * MS);
+        let most = |from| creators.most("/l", (7, 6), (from * MS, 190 * MS));
+        assert_eq!(most(100).map(|(_, ns)| ns / MS), Some(20));
+        assert!(most(130).is_none(), "whose it is now is not known");
     }
 }

@@ -12,12 +12,17 @@ use whyslow_engine::input::LockFileFact;
 use super::process;
 
 /// All processes of the host are looked through at most so often.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(20);
+/// After a search, so many times as long as it took passes until the next: a search costs time on large hosts.
+const REST: u32 = 30;
 
 /// Looks for holders of lock files.
 #[derive(Debug, Default)]
 pub(super) struct LockFiles {
-    searched: Option<Instant>,
+    /// No search before then.
+    rests_until: Option<Instant>,
+    /// Whom the last one found.
+    last: Option<u32>,
 }
 
 impl LockFiles {
@@ -37,20 +42,28 @@ impl LockFiles {
         let wanted = fs::symlink_metadata(path)
             .ok()
             .filter(fs::Metadata::is_file)?;
-        let recently = self.searched.is_some_and(|at| at.elapsed() < PAUSE);
-        if recently {
+        let wanted = (wanted.dev(), wanted.ino());
+        let others = |it: &u32| *it != pid && has_open(*it, wanted);
+        if let Some(again) = self.last.filter(others) {
+            return Some(again);
+        }
+        let begun = Instant::now();
+        if self.rests_until.is_some_and(|until| begun < until) {
             return None;
         }
-        self.searched = Some(Instant::now());
-        let mut others = process::all().into_iter().filter(|it| *it != pid);
-        others.find(|it| {
-            let open = fs::read_dir(format!("/proc/{it}/fd")).into_iter().flatten();
-            open.flatten().any(|entry| {
-                let found = fs::metadata(entry.path());
-                found.is_ok_and(|it| (it.dev(), it.ino()) == (wanted.dev(), wanted.ino()))
-            })
-        })
+        self.last = process::all().into_iter().find(others);
+        self.rests_until = Some(Instant::now() + PAUSE.max(begun.elapsed() * REST));
+        self.last
     }
+}
+
+/// Whether a process has a file open, by device and inode number.
+fn has_open(pid: u32, wanted: (u64, u64)) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"));
+    open.into_iter().flatten().flatten().any(|entry| {
+        let found = fs::metadata(entry.path());
+        found.is_ok_and(|it| (it.dev(), it.ino()) == wanted)
+    })
 }
 
 /// The path in the process's own root and directory.
@@ -92,7 +105,10 @@ mod tests {
         let own = std::process::id();
         let mut files = LockFiles::default();
         assert_eq!(files.opened(1, &path), Some(own));
-        assert_eq!(files.opened(1, &path), None, "not again at once");
+        assert_eq!(files.opened(1, &path), Some(own), "again at once");
+        drop(fs::remove_file(&path));
+        drop(fs::File::create(&path));
+        assert_eq!(files.opened(1, &path), None, "no search at once");
         let mut files = LockFiles::default();
         assert_eq!(files.opened(own, &path), None, "who asks");
     }

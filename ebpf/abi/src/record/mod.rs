@@ -9,7 +9,9 @@ pub use library::{
     LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
 };
 pub use lock::{PATH_DEPTH, PATH_NAME, WaitRecord};
-pub use tried::{TRIED_DIRECTORY, TRIED_PATH, TRIED_SPENT, TRIES_BUDGET, TriedRecord};
+pub use tried::{
+    TRIED_DIRECTORY, TRIED_PATH, TRIED_REMOVED, TRIED_SPENT, TRIES_BUDGET, TriedRecord,
+};
 
 use crate::{
     Plain,

@@ -11,6 +11,8 @@ pub const TRIES_BUDGET: u32 = 256;
 pub const TRIED_SPENT: u32 = 1;
 /// Bit of [`TriedRecord::flags`]: a directory was to be created.
 pub const TRIED_DIRECTORY: u32 = 2;
+/// Bit of [`TriedRecord::flags`]: it was removed, or renamed, by a thread that has created something.
+pub const TRIED_REMOVED: u32 = 4;
 
 /// A thread with a request created something that must not exist before, or found that it does: a file (`O_EXCL`), a
 /// directory, a link.
@@ -25,7 +27,7 @@ pub struct TriedRecord {
     pub request: u32,
     /// What the call returned: an error (`-EEXIST`), else not negative.
     pub result: i32,
-    /// Bits: `TRIED_SPENT`, `TRIED_DIRECTORY`.
+    /// Bits: `TRIED_SPENT`, `TRIED_DIRECTORY`, `TRIED_REMOVED`.
     pub flags: u32,
     /// The thread's intervals in the account `sleep`, up to now.
     pub sleep_count: u32,
