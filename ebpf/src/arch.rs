@@ -6,6 +6,31 @@ use aya_ebpf::bindings::pt_regs;
 #[derive(Clone, Copy)]
 pub struct SyscallRegisters(pub *const pt_regs);
 
+/// Which argument of a system call is the path that it creates, and that must not exist before; or that it removes.
+#[derive(Clone, Copy)]
+pub enum Creates {
+    /// It creates nothing, or replaces what exists.
+    Nothing,
+    /// `open`: with `O_EXCL` among the flags, its second.
+    Open,
+    /// `openat`: as `open`, one further on.
+    OpenAt,
+    /// `mkdir`.
+    Directory,
+    /// `mkdirat`.
+    DirectoryAt,
+    /// `link`, `symlink`.
+    Second,
+    /// `symlinkat`.
+    Third,
+    /// `linkat`.
+    Fourth,
+    /// It removes or renames its first argument: `unlink`, `rmdir`, `rename`.
+    Removes,
+    /// The same, one further on.
+    RemovesAt,
+}
+
 #[cfg(bpf_target_arch = "x86_64")]
 mod imp {
     use core::ptr::read_volatile;
@@ -13,7 +38,7 @@ mod imp {
     use aya_ebpf::helpers::bpf_probe_read_user;
     use whyslow_abi::library::ResultRegister;
 
-    use super::{SyscallRegisters, pt_regs};
+    use super::{Creates, SyscallRegisters, pt_regs};
     pub use whyslow_abi::syscall::X86_64 as SYSCALLS;
 
     /// Number of `listen`.
@@ -35,6 +60,23 @@ mod imp {
     #[inline(always)]
     pub fn opens(number: i32) -> bool {
         number == 2 || number == 85 || number == 257 || number == 437
+    }
+
+    /// What a system call creates.
+    #[inline(always)]
+    pub fn creates(number: i32) -> Creates {
+        match number {
+            2 => Creates::Open,
+            257 => Creates::OpenAt,
+            83 => Creates::Directory,
+            258 => Creates::DirectoryAt,
+            86 | 88 => Creates::Second,
+            266 => Creates::Third,
+            265 => Creates::Fourth,
+            82 | 84 | 87 => Creates::Removes,
+            263 | 264 | 316 => Creates::RemovesAt,
+            _ => Creates::Nothing,
+        }
     }
 
     /// The stack pointer.
@@ -133,7 +175,7 @@ mod imp {
 
 #[cfg(bpf_target_arch = "aarch64")]
 mod imp {
-    use super::{SyscallRegisters, pt_regs};
+    use super::{Creates, SyscallRegisters, pt_regs};
     pub use whyslow_abi::syscall::AARCH64 as SYSCALLS;
 
     /// Number of `listen`.
@@ -155,6 +197,19 @@ mod imp {
     #[inline(always)]
     pub fn opens(number: i32) -> bool {
         number == 56 || number == 437
+    }
+
+    /// What a system call creates.
+    #[inline(always)]
+    pub fn creates(number: i32) -> Creates {
+        match number {
+            56 => Creates::OpenAt,
+            34 => Creates::DirectoryAt,
+            36 => Creates::Third,
+            37 => Creates::Fourth,
+            35 | 38 | 276 => Creates::RemovesAt,
+            _ => Creates::Nothing,
+        }
     }
 
     /// Offset of `syscallno` in `struct pt_regs` (`arch/arm64/include/asm/ptrace.h`): after

@@ -1,6 +1,7 @@
 //! What a system call waited for: called at its exit, with its arguments still at hand, and only
 //! when the thread was blocked in it.
 
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use whyslow_abi::{
     account::Account,
     descriptor::DescriptorKind,
@@ -12,7 +13,7 @@ use whyslow_abi::{
 use crate::{
     arch::{SYSCALLS, SyscallRegisters, WAITID, opens},
     descriptor::{self, AF_INET, AF_INET6, AF_UNIX, Descriptor},
-    handover, interpreter,
+    interpreter,
     kernel::*,
     ledger, names,
     payload::read_user,
@@ -112,22 +113,25 @@ pub extern "C" fn first_selected(set: u64, limit: u64) -> i32 {
     -1
 }
 
-/// Settles the pending time of the current system call. `walked` is its descriptor, for calls that
-/// have one (reads, writes and the like).
-#[inline(always)]
-pub fn settle(
-    slot: &mut ThreadSlot,
-    kind: u8,
-    registers: SyscallRegisters,
+/// Books the pending time of the current system call. `walked` is its descriptor, for calls that
+/// have one (reads, writes and the like). Returns, of a wait for a lock that is long enough to be kept, its account,
+/// else -1. A function of its own for the verifier too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn settle(
+    slot: *mut ThreadSlot,
+    kind: u32,
     result: i64,
-    walked: &mut Descriptor,
-) {
-    if kind == SyscallKind::Futex as u8 && interpreter::settle_lock(slot, registers.arg0()) != 0 {
-        ledger::add(slot, Account::LockGil, slot.pending_ns, slot.pending_count);
-        slot.pending_ns = 0;
-        slot.pending_count = 0;
-        return;
-    }
+    walked: *mut Descriptor,
+) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let (Some(slot), Some(walked)) = (unsafe { slot.as_mut() }, unsafe { walked.as_mut() }) else {
+        return -1;
+    };
+    let kind = kind as u8;
+    // SAFETY: a helper of the current task's saved registers.
+    let registers = unsafe { bpf_task_pt_regs(current_task() as *mut _) };
+    let registers = SyscallRegisters(registers as *const _);
     let mut cause = cause(slot, kind, registers, result, walked);
     if cause.account as u8 == Account::NetUpstream as u8
         && names::is_resolver(walked, slot.name_socket) != 0
@@ -137,16 +141,21 @@ pub fn settle(
     if kind == SyscallKind::EpollWait as u8 && cause.account as u8 == Account::NetClientRead as u8 {
         slot.turn.epoll = registers.arg0() as u32 + 1;
     }
-    let ns = slot.pending_ns;
-    ledger::add_any(slot, cause.account as u8, ns, slot.pending_count);
-    if ns >= WAIT_FLOOR_NS.load() {
-        let waker = waker(slot, kind, result);
-        keep_wait(slot, &cause, (registers.number(), waker), walked);
+    let account = cause.account as u8;
+    ledger::add_any(slot, account, slot.pending_ns, slot.pending_count);
+    if slot.pending_ns < WAIT_FLOOR_NS.load() {
+        return -1;
     }
-    slot.pending_ns = 0;
-    slot.pending_count = 0;
-    if kind == SyscallKind::Futex as u8 && ns >= handover::FLOOR_NS {
-        handover::woken(slot);
+    keep_wait(
+        slot,
+        &cause,
+        (registers.number(), waker(slot, kind, result)),
+        walked,
+    );
+    if account == Account::LockFutex as u8 || account == Account::LockFile as u8 {
+        i32::from(account)
+    } else {
+        -1
     }
 }
 
@@ -414,7 +423,7 @@ const ERESTART: i64 = -512;
 
 /// Who has ended the pending wait; 0: not known.
 #[inline(always)]
-fn waker(slot: &ThreadSlot, kind: u8, result: i64) -> u64 {
+pub fn waker(slot: &ThreadSlot, kind: u8, result: i64) -> u64 {
     let polls = kind == SyscallKind::Poll as u8
         || kind == SyscallKind::Select as u8
         || kind == SyscallKind::EpollWait as u8;
@@ -497,17 +506,7 @@ fn keep_wait(
 #[inline(always)]
 fn fill_target(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
     match walked.kind {
-        DescriptorKind::File | DescriptorKind::Directory => {
-            wait.target = WaitTargetKind::File as u8;
-            wait.a = probe::<u64>(walked.inode, OFF_INODE_INO.load());
-            let superblock = probe::<u64>(walked.inode, OFF_INODE_SB.load());
-            wait.b = u64::from(probe::<u32>(superblock, OFF_SB_DEV.load()));
-            let entry = probe::<u64>(walked.file, OFF_FILE_DENTRY.load());
-            let name = probe::<u64>(entry, OFF_DENTRY_NAME.load());
-            wait.name = [0; WAIT_NAME];
-            // SAFETY: a live array.
-            unsafe { copy_name(&raw mut wait.name, name) };
-        }
+        DescriptorKind::File | DescriptorKind::Directory => fill_file(wait, walked),
         DescriptorKind::Pipe => {
             wait.target = WaitTargetKind::Pipe as u8;
             wait.a = probe::<u64>(walked.inode, OFF_INODE_INO.load());
@@ -515,6 +514,20 @@ fn fill_target(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
         DescriptorKind::Upstream | DescriptorKind::Accepted => fill_peer(wait, walked),
         _ => {}
     }
+}
+
+/// The target is a file.
+#[inline(always)]
+pub fn fill_file(wait: &mut whyslow_abi::wait::Wait, walked: &Descriptor) {
+    wait.target = WaitTargetKind::File as u8;
+    wait.a = probe::<u64>(walked.inode, OFF_INODE_INO.load());
+    let superblock = probe::<u64>(walked.inode, OFF_INODE_SB.load());
+    wait.b = u64::from(probe::<u32>(superblock, OFF_SB_DEV.load()));
+    let entry = probe::<u64>(walked.file, OFF_FILE_DENTRY.load());
+    let name = probe::<u64>(entry, OFF_DENTRY_NAME.load());
+    wait.name = [0; WAIT_NAME];
+    // SAFETY: a live array.
+    unsafe { copy_name(&raw mut wait.name, name) };
 }
 
 #[inline(always)]

@@ -15,7 +15,7 @@ use whyslow_abi::{
     },
     descriptor::DescriptorKind,
     loss::LossReason,
-    record::{BEGIN_PAYLOAD, BEGIN_PIPELINED, DATA_BUDGET, EndReason},
+    record::{BEGIN_PAYLOAD, BEGIN_PIPELINED, DATA_BUDGET, EndReason, TRIES_BUDGET},
     thread::{ANSWERED, PROGRAM, ThreadSlot},
 };
 
@@ -237,9 +237,20 @@ fn strange(id: u64) {
     }
 }
 
-/// Sets the connection up for its next request, read by the thread of `slot`.
-#[inline(always)]
-fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u64) {
+/// Sets the connection up for its next request, read by the thread of `slot`. A function of its own for the verifier
+/// too. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn start_request(
+    slot: *mut ThreadSlot,
+    connection: *mut ConnectionState,
+    now: u64,
+) -> i32 {
+    // SAFETY: the verifier makes sure that what is not null is whole.
+    let (Some(slot), Some(connection)) = (unsafe { slot.as_mut() }, unsafe { connection.as_mut() })
+    else {
+        return 0;
+    };
     let mut index = 0;
     while index < slot.waits.len() {
         slot.waits[index].ns = 0;
@@ -249,6 +260,7 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
     connection.request = connection.request.wrapping_add(1);
     slot.request = connection.request;
     slot.data_budget = DATA_BUDGET;
+    slot.tries_left = TRIES_BUDGET;
     connection.phase = ConnectionPhase::Request as u32;
     connection.flags = 0;
     connection.tgid = slot.tgid;
@@ -272,6 +284,7 @@ fn start_request(slot: &mut ThreadSlot, connection: &mut ConnectionState, now: u
         kernel::copy(&raw mut connection.totals, &raw const slot.totals);
         kernel::copy(&raw mut connection.waits, &raw const slot.waits);
     }
+    0
 }
 
 /// A write to a client returned.

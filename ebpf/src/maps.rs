@@ -9,6 +9,7 @@ use whyslow_abi::{
     connection::{ConnectionState, SocketPlace},
     interpreter::Interpreter,
     library::{EncryptedPeer, Execution, LibraryCall, LibraryCalls, LibraryObject},
+    lock::FileLocks,
     loss::LossReason,
     queue::QueueTimes,
     settings::{
@@ -75,6 +76,11 @@ pub static INTERPRETERS: LruHashMap<u32, Interpreter, { settings::INTERPRETERS a
 #[btf_map]
 pub static HANDOVERS: LruHashMap<u32, u32, { settings::HANDOVERS as usize }> = LruHashMap::new();
 
+/// Files that watched threads have waited to lock, by the address of the inode. The kernel drops the oldest.
+#[btf_map]
+pub static FILE_LOCKS: LruHashMap<u64, FileLocks, { settings::FILE_LOCKS as usize }> =
+    LruHashMap::new();
+
 /// What the adoption pass is to do, by process id. Filled and emptied by the agent.
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 16384, NO_PREALLOC> = HashMap::new();
@@ -97,6 +103,10 @@ pub static ZERO_CONNECTION: Array<ConnectionState, 1> = Array::new();
 /// See `ZERO_CONNECTION`.
 #[btf_map]
 pub static ZERO_THREAD: Array<ThreadSlot, 1> = Array::new();
+
+/// See `ZERO_CONNECTION`.
+#[btf_map]
+pub static ZERO_FILE_LOCKS: Array<FileLocks, 1> = Array::new();
 
 /// Calls of library functions under way, by number of the thread's slot. As this and the next three, of
 /// one entry unless libraries are probed; the loader sets the length.

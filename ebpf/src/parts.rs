@@ -63,13 +63,12 @@ pub extern "C" fn exchange_messages(
         return 0;
     };
     let count = exchange.len;
-    let mut index = 0u64;
-    while index < MESSAGES {
-        if index >= count {
-            return 0;
-        }
-        exchange_message(slot, exchange, vector + index * MESSAGE_SIZE);
-        index += 1;
+    // No loop: its counter would not fit on the stack that all callers share.
+    if count > 0 {
+        exchange_message(slot, exchange, vector);
+    }
+    if count > 1 {
+        exchange_message(slot, exchange, vector + MESSAGE_SIZE);
     }
     if count > MESSAGES {
         exchange.len = count - MESSAGES;

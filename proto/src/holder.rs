@@ -1,6 +1,6 @@
 //! Who is to blame for a wait, in words for all who tell of it.
 
-use crate::v1::{Blocked, Holder, Served, Wait, Waker};
+use crate::v1::{Blocked, Holder, HolderWait, Served, Wait, Waker, wait_target::Target};
 
 impl Holder {
     /// "held 91 % by GET /report (tid 4711)". Nobody is named where nobody held it for half of the time.
@@ -11,7 +11,29 @@ impl Holder {
         }
         let share = (self.share * 100.0).round();
         let who = who(&self.request, &self.comm, self.tid);
-        format!("held {share} % by {who}")
+        let meanwhile = self.waits_for.as_ref();
+        let meanwhile = meanwhile.map_or_else(String::new, |it| it.words());
+        format!("held {share} % by {who}{meanwhile}")
+    }
+}
+
+impl HolderWait {
+    /// ", which waited in net.upstream for 127.0.0.1:5432".
+    fn words(&self) -> String {
+        let mut words = match &*self.account {
+            "sleep" => ", which slept".to_owned(),
+            account => format!(", which waited in {account}"),
+        };
+        let target = self.wait_target.as_ref().and_then(|it| it.target.as_ref());
+        match target {
+            Some(Target::Peer(peer)) => words += &format!(" for {}", peer.address),
+            Some(Target::File(file)) => words += &format!(" for {}", file.path),
+            _ => {}
+        }
+        if let Some(holder) = &self.holder {
+            words += &format!(", {}", holder.words());
+        }
+        words
     }
 }
 
@@ -97,6 +119,17 @@ mod tests {
                 "held 100 % by Thread-1 (tid 4711)",
             ),
             (holder(0.5, "", ""), "held 50 % by tid 4711"),
+            (
+                Holder {
+                    waits_for: Some(Box::new(HolderWait {
+                        account: "lock.futex".to_owned(),
+                        holder: Some(Box::new(holder(0.8, "GET /b", ""))),
+                        ..HolderWait::default()
+                    })),
+                    ..holder(0.9, "GET /a", "")
+                },
+                "held 90 % by GET /a (tid 4711), which waited in lock.futex, held 80 % by GET /b (tid 4711)",
+            ),
             (holder(0.49, "GET /", ""), "several holders"),
         ] {
             assert_eq!(holder.words(), words);

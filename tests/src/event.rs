@@ -53,9 +53,12 @@ pub struct LedgerEntry {
 pub struct Wait {
     pub account: String,
     #[serde(deserialize_with = "integer")]
+    pub start_ns: u64,
+    #[serde(deserialize_with = "integer")]
     pub ns: u64,
     pub wait_target: Option<serde_json::Value>,
     pub holder: Option<Holder>,
+    pub waker: Option<Waker>,
     pub served: Option<Served>,
     pub served_unknown: String,
 }
@@ -90,6 +93,7 @@ pub struct Blocked {
 pub struct Waker {
     pub pid: u32,
     pub tid: u32,
+    pub comm: String,
     pub request_id: String,
     pub request: String,
 }
@@ -101,8 +105,11 @@ pub struct Waker {
 pub struct Holder {
     pub pid: u32,
     pub tid: u32,
+    pub comm: String,
     pub request_id: String,
     pub request: String,
+    pub certain: bool,
+    pub waits_for: Option<serde_json::Value>,
     pub share: f64,
     #[serde(deserialize_with = "integer")]
     pub samples: u64,

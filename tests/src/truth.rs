@@ -55,7 +55,7 @@ pub struct Measured {
 #[derive(Debug)]
 pub struct Truth {
     gunicorn: Gunicorn,
-    _peer: Process,
+    peer: Process,
     // Goes last: the others write into it.
     scratch: Scratch,
 }
@@ -97,6 +97,12 @@ impl Truth {
     #[must_use]
     pub fn workers(&self) -> Vec<u32> {
         self.gunicorn.worker_pids()
+    }
+
+    /// The other process.
+    #[must_use]
+    pub fn peer(&self) -> u32 {
+        self.peer.pid()
     }
 
     /// What was measured so far, by key.
@@ -196,7 +202,7 @@ impl Options {
         }
         Ok(Truth {
             gunicorn: options.start(dir)?,
-            _peer: peer,
+            peer,
             scratch,
         })
     }

@@ -79,6 +79,24 @@ pub enum Input {
         /// `None`: it is gone.
         fact: Option<ListenersFact>,
     },
+    /// Answer to [`crate::output::Query::LockFile`].
+    LockFile {
+        /// As asked.
+        pid: u32,
+        /// As asked.
+        path: String,
+        /// `None`: not to be had.
+        fact: Option<LockFileFact>,
+    },
+}
+
+/// Who has a lock file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockFileFact {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its main thread.
+    pub comm: String,
 }
 
 /// The listening TCP sockets of a process, as its network namespace tells.

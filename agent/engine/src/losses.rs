@@ -23,6 +23,8 @@ pub(crate) mod reason {
     pub(crate) const RING_FULL: &str = "ring_full";
     /// The accounts do not add up to the wall time.
     pub(crate) const LEDGER_MISMATCH: &str = "ledger_mismatch";
+    /// A request tried to create more files that may be locks than are told.
+    pub(crate) const TRIES_LEFT_OUT: &str = "tries_left_out";
     /// Too many requests in flight: the oldest was given up.
     pub(crate) const REQUESTS_EVICTED: &str = "requests_evicted";
     /// Too many connections to servers: one was forgotten, operations on it may be missing.

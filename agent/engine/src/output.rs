@@ -53,6 +53,13 @@ pub enum Query {
         /// Process id.
         pid: u32,
     },
+    /// Find out who has a lock file: whom it names, or who has it open.
+    LockFile {
+        /// Process that waits for it.
+        pid: u32,
+        /// As that process sees it.
+        path: String,
+    },
 }
 
 /// An order to the kernel side.
@@ -126,6 +133,8 @@ pub enum EventKind {
     RequestStarted(Arc<RequestStarted>),
     /// A request ended.
     RequestFinished(Arc<RequestFinished>),
+    /// A thread has waited for a lock that is no interpreter's.
+    WaitObserved(Arc<WaitObserved>),
     /// A thread is watched from now on.
     WorkerStarted(WorkerStarted),
     /// A watched thread ended.
@@ -332,6 +341,18 @@ pub struct Blocked {
     pub waker: Waker,
 }
 
+/// See `whyslow.v1.WaitObserved`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "documented in proto/whyslow/v1/lock.proto")]
+pub struct WaitObserved {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    /// That it served when the wait began.
+    pub request: Option<Arc<RequestStarted>>,
+    pub wait: WaitEntry,
+}
+
 /// The thread that ended a wait.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Waker {
@@ -356,10 +377,27 @@ pub struct Holder {
     pub comm: String,
     /// How much of the wait, 0 to 1.
     pub share: f64,
-    /// Looks that this is known from, whoever they found.
+    /// Looks that this is known from, whoever they found; of a futex, times that it behaved like a lock.
     pub samples: u64,
+    /// It is known, and no likely guess.
+    pub certain: bool,
     /// The request that the thread served for most of the wait; `None`: none, or not known.
     pub request: Option<Arc<RequestStarted>>,
+    /// What it waited for itself most of that time; `None`: it did not, or that is not known.
+    pub waits_for: Option<Box<HolderWait>>,
+}
+
+/// What the holder of a lock waited for meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HolderWait {
+    /// Account.
+    pub account: Account,
+    /// How long of the other's wait.
+    pub ns: u64,
+    /// What for.
+    pub target: Target,
+    /// Who held that; its own waits are not told.
+    pub holder: Option<Holder>,
 }
 
 /// What is waited for.

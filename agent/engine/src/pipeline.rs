@@ -4,6 +4,7 @@
 //! tables and appends outputs. Nothing is kept anywhere else.
 
 mod begin;
+mod chains;
 mod connection;
 mod data;
 mod end;
@@ -13,10 +14,12 @@ mod handover;
 mod head;
 mod library;
 mod lifecycle;
+mod locks;
 mod programs;
 mod stall;
 mod tables;
 mod tick;
+mod tries;
 mod views;
 mod work;
 
@@ -36,12 +39,14 @@ use crate::{
     },
     programs::ProgramTable,
     protocol::client::SessionOptions,
+    recent::Recent,
     routes::Routes,
     shapes::Shapes,
     timeline::{
         ThreadKey,
         connections::Connections,
         libraries::Libraries,
+        locks::Locks,
         polls::Polls,
         processes::Processes,
         programs::Programs,
@@ -50,6 +55,7 @@ use crate::{
         signals::Signals,
         stalls::Stalls,
         threads::{Sample, Threads},
+        tries::Creators,
     },
 };
 
@@ -116,7 +122,7 @@ pub struct Stats {
     pub operations: bool,
 }
 
-/// A finished request that waits for the paths of files it waited on.
+/// A finished request that waits for the paths of files it waited on, or for what holders of locks waited for.
 #[derive(Debug)]
 struct Held {
     finished: RequestFinished,
@@ -125,12 +131,14 @@ struct Held {
     paths: Vec<(usize, i32, u64)>,
     /// Serial number of the request, whose children may be known better at the next tick.
     children: Option<u64>,
+    /// Holders whose slots are read, for what they waited for themselves.
+    holders: Vec<u32>,
 }
 
 impl Held {
     /// Nothing is waited for any more.
     fn is_ready(&self) -> bool {
-        self.paths.is_empty() && self.children.is_none()
+        self.paths.is_empty() && self.children.is_none() && self.holders.is_empty()
     }
 }
 
@@ -151,6 +159,10 @@ pub struct Engine {
     connections: Connections,
     servers: Servers,
     libraries: Libraries,
+    locks: Locks,
+    creators: Creators,
+    /// Names of processes that are not watched, and had to do with a wait.
+    strangers: Recent<String>,
     signals: Signals,
     followed: FollowedServers,
     routes: Routes,
@@ -200,6 +212,9 @@ impl Engine {
             processes: Processes::default(),
             connections: Connections::default(),
             libraries: Libraries::default(),
+            locks: Locks::default(),
+            creators: Creators::default(),
+            strangers: Recent::new(locks::STRANGERS),
             signals: Signals::default(),
             followed: FollowedServers::default(),
             polls: Polls::default(),
@@ -229,9 +244,13 @@ impl Engine {
                         let sample = Sample::new(&slot, state, wait);
                         self.programs.sampled(&slot, &sample);
                         self.sampled(tid, Some(sample));
+                        self.holder_found(tid, out);
                     }
                     Some(Err(_)) => self.losses.add(reason::UNKNOWN_RECORD, 1, 0),
-                    None => self.sampled(tid, None),
+                    None => {
+                        self.sampled(tid, None);
+                        self.holder_found(tid, out);
+                    }
                 }
             }
             Input::Process { pid, fact } => self.process_fact(pid, fact),
@@ -250,6 +269,7 @@ impl Engine {
             Input::Listeners { pid, fact } => {
                 self.listeners.found(pid, fact.as_ref(), self.now_ns);
             }
+            Input::LockFile { pid, path, fact } => self.lock_file_found(pid, &path, fact),
             Input::Probed { pid, since_ns } => self.probed(pid, since_ns),
             Input::Memory { pid, fact } => {
                 if let (Some(process), Some(fact)) = (self.processes.get_mut(pid), fact) {
@@ -291,6 +311,8 @@ impl Engine {
             Record::Executed(executed) => self.executed(executed),
             Record::Service(service) => self.server_answered(service),
             Record::Program(program) => self.program(program),
+            Record::Wait(raw) => self.lock_wait(raw, out),
+            Record::Tried(raw) => self.tried(raw, out),
         }
     }
 

@@ -12,7 +12,11 @@ pub const KINDS: &[&str] = &[
     "loopStalled",
     "loss",
     "agentStatus",
+    WAIT_OBSERVED,
 ];
+
+/// Sent only where it is named: there may be many.
+const WAIT_OBSERVED: &str = "waitObserved";
 
 /// What is wrong with a filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +91,15 @@ impl Filter {
                     && finished.wall_ns >= self.min_wall_ns
                     && self.admits_status(finished.status)
                     && self.admits_request(&finished.started)
+            }
+            EventKind::WaitObserved(observed) => {
+                self.kinds.contains(&WAIT_OBSERVED)
+                    && self.statuses.is_empty()
+                    && self.min_wall_ns == 0
+                    && match &observed.request {
+                        Some(request) => self.admits_request(request),
+                        None => self.admits_worker(observed.pid),
+                    }
             }
             EventKind::WorkerStarted(worker) => {
                 self.has_kind("workerStarted") && self.admits_worker(worker.pid)
@@ -216,7 +229,7 @@ impl StatusRange {
 mod tests {
     use std::sync::Arc;
 
-    use whyslow_engine::output::WorkerStarted;
+    use whyslow_engine::output::{WaitObserved, WorkerStarted};
 
     use super::*;
     use crate::testing;
@@ -244,6 +257,33 @@ mod tests {
         assert!(all.admits(&finished("GET", "/", 200, 1, 1)));
         assert!(all.admits(&EventKind::WorkerStarted(WorkerStarted::default())));
         assert!(all.admits(&EventKind::RequestStarted(Arc::default())));
+    }
+
+    #[test]
+    fn single_waits_only_for_who_names_them() {
+        let request = testing::finished();
+        let event = |request| {
+            EventKind::WaitObserved(Arc::new(WaitObserved {
+                pid: 100,
+                tid: 101,
+                comm: "gunicorn".to_owned(),
+                request,
+                wait: testing::finished().waits.swap_remove(0),
+            }))
+        };
+        let (of_none, of_one) = (event(None), event(Some(request.started)));
+        assert!(!filter(SubscribeRequest::default()).admits(&of_one));
+        let mut asked = SubscribeRequest {
+            kinds: vec!["waitObserved".to_owned()],
+            ..SubscribeRequest::default()
+        };
+        let named = filter(asked.clone());
+        assert!(named.admits(&of_one) && named.admits(&of_none));
+        asked.routes = vec!["/users/*".to_owned()];
+        let named = filter(asked.clone());
+        assert!(named.admits(&of_one) && !named.admits(&of_none));
+        asked.min_wall_ns = 1;
+        assert!(!filter(asked).admits(&of_one));
     }
 
     #[test]

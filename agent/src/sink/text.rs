@@ -34,6 +34,7 @@ impl Format for TextLines {
         let line = match kind {
             Kind::RequestFinished(request) => finished(request),
             Kind::RequestStarted(request) => started(request),
+            Kind::WaitObserved(observed) => wait_observed(observed),
             Kind::WorkerStarted(worker) => format!(
                 "worker started  pid {} tid {} {} ({})",
                 worker.pid, worker.tid, worker.comm, worker.reason
@@ -59,6 +60,23 @@ impl Format for TextLines {
         }
         Ok(())
     }
+}
+
+fn wait_observed(observed: &v1::WaitObserved) -> String {
+    let wait = observed.wait.clone().unwrap_or_default();
+    let who = match &*observed.request {
+        "" => &observed.comm,
+        request => request,
+    };
+    let blame = wait
+        .blame()
+        .unwrap_or_else(|| "by whom is not known".to_owned());
+    format!(
+        "wait  {} {}  {who} (tid {}), {blame}",
+        wait.account,
+        duration(wait.ns),
+        observed.tid
+    )
 }
 
 /// Who kept a request waiting: a line for each of its longest waits of which that is known.

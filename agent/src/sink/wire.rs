@@ -4,7 +4,7 @@ use whyslow_abi::descriptor::IoKind;
 use whyslow_engine::output::{
     Child, Event, EventKind, Holder, InFlight, LedgerEntry, Listener, LoopStalled, OpenOperation,
     Operation, Program, ProgramRoute, RequestFinished, RequestStarted, Route, Served, Shape,
-    ShapeRoute, Target, WaitEntry, Waker, Worker, WorkerEnded, WorkerStarted,
+    ShapeRoute, Target, WaitEntry, WaitObserved, Waker, Worker, WorkerEnded, WorkerStarted,
 };
 use whyslow_proto::v1;
 
@@ -21,6 +21,7 @@ pub fn event(event: &Event, anchor: Anchor) -> v1::Event {
         EventKind::RequestFinished(finished) => {
             Kind::RequestFinished(request_finished(finished, anchor))
         }
+        EventKind::WaitObserved(observed) => Kind::WaitObserved(wait_observed(observed)),
         EventKind::WorkerStarted(started) => Kind::WorkerStarted(worker_started(started)),
         EventKind::WorkerEnded(ended) => Kind::WorkerEnded(worker_ended(ended)),
         EventKind::LoopStalled(stalled) => Kind::LoopStalled(loop_stalled(stalled)),
@@ -457,6 +458,20 @@ fn served(served: &Served) -> v1::Served {
     }
 }
 
+/// A wait for a lock.
+#[must_use]
+pub fn wait_observed(observed: &WaitObserved) -> v1::WaitObserved {
+    let request = observed.request.as_deref();
+    v1::WaitObserved {
+        pid: observed.pid,
+        tid: observed.tid,
+        comm: observed.comm.clone(),
+        request_id: request.map_or_else(String::new, |request| request.id.to_string()),
+        request: request.map_or_else(String::new, named),
+        wait: Some(wait(&observed.wait, &[])),
+    }
+}
+
 fn waker(waker: &Waker) -> v1::Waker {
     let request = waker.request.as_deref();
     v1::Waker {
@@ -482,7 +497,16 @@ fn holder(holder: &Holder) -> v1::Holder {
         request_id: request.map_or_else(String::new, |request| request.id.to_string()),
         share: holder.share,
         samples: holder.samples,
+        certain: holder.certain,
         request: request.map_or_else(String::new, named),
+        waits_for: holder.waits_for.as_ref().map(|wait| {
+            Box::new(v1::HolderWait {
+                account: wait.account.name().to_owned(),
+                ns: wait.ns,
+                wait_target: wait_target(&wait.target, &[]),
+                holder: wait.holder.as_ref().map(|it| Box::new(self::holder(it))),
+            })
+        }),
     }
 }
 

@@ -156,6 +156,20 @@ pub const PROBES: &[Probe] = &[
         purpose: "tells how long a request lay in its socket",
     },
     Probe {
+        name: "flock_lock_inode",
+        hook: Hook::Tracepoint("flock_lock_inode"),
+        object: ObjectFile::Core,
+        feature: "file_locks",
+        purpose: "names who holds a lock on a file",
+    },
+    Probe {
+        name: "posix_lock_inode",
+        hook: Hook::Tracepoint("posix_lock_inode"),
+        object: ObjectFile::Core,
+        feature: "file_locks",
+        purpose: "names who holds a lock on a part of a file",
+    },
+    Probe {
         name: "adopt",
         hook: Hook::TaskIterator,
         object: ObjectFile::Core,

@@ -13,6 +13,7 @@ pub mod descriptor;
 pub mod handover;
 pub mod interpreter;
 pub mod library;
+pub mod lock;
 pub mod loss;
 pub mod queue;
 pub mod record;
@@ -24,7 +25,7 @@ pub mod turn;
 pub mod wait;
 
 /// Version of all layouts here. A recording made with another version is refused.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Declares a fieldless enum with stable integer values, its names, and the checked way back.
 #[macro_export]

@@ -157,6 +157,29 @@ pub const FIELDS: &[Field] = &[
         "filename",
         "program_names",
     ),
+    field("OFF_TASK_FS", "task_struct", "fs", "file_locks"),
+    field("OFF_FS_ROOT", "fs_struct", "root.dentry", "file_locks"),
+    field("OFF_DENTRY_PARENT", "dentry", "d_parent", "file_locks"),
+    field("OFF_DENTRY_SB", "dentry", "d_sb", "file_locks"),
+    field("OFF_INODE_LOCKS", "inode", "i_flctx", "file_locks"),
+    field(
+        "OFF_LOCKS_FLOCK",
+        "file_lock_context",
+        "flc_flock",
+        "file_locks",
+    ),
+    field(
+        "OFF_LOCKS_POSIX",
+        "file_lock_context",
+        "flc_posix",
+        "file_locks",
+    ),
+    field("OFF_LOCK_LIST", "file_lock", "c.flc_list", "file_locks"),
+    field("OFF_LOCK_OWNER", "file_lock", "c.flc_owner", "file_locks"),
+    field("OFF_LOCK_TYPE", "file_lock", "c.flc_type", "file_locks"),
+    field("OFF_LOCK_PID", "file_lock", "c.flc_pid", "file_locks"),
+    field("OFF_LOCK_START", "file_lock", "fl_start", "file_locks"),
+    field("OFF_LOCK_END", "file_lock", "fl_end", "file_locks"),
 ];
 
 /// Names of the other globals, with what they are. All `u64`.
@@ -223,6 +246,8 @@ pub const SERVERS: u32 = 16384;
 pub const HANDOVERS: u32 = 4096;
 /// Entries in `INTERPRETERS`.
 pub const INTERPRETERS: u32 = 8192;
+/// Entries in `FILE_LOCKS`.
+pub const FILE_LOCKS: u32 = 1024;
 /// Entries in `EXECUTIONS` and `ENCRYPTED` where libraries are probed.
 pub const LIBRARY_ENTRIES: u32 = 8192;
 /// Entries in `QUEUED`.

@@ -8,6 +8,7 @@ use crate::{
     Plain,
     account::Account,
     interpreter::LockWait,
+    lock::{LOCK_HOLDERS_TOLD, LockHolder},
     totals::Totals,
     turn::Turn,
     wait::{WAITS_KEPT, Wait},
@@ -159,6 +160,14 @@ pub struct ThreadSlot {
     pub lock_wait: LockWait,
     /// Of a server that is followed.
     pub service: Service,
+    /// Tries to create what may be a lock that may still be shipped for the request.
+    pub tries_left: u32,
+    /// Padding.
+    pub reserved_tries: u32,
+    /// Begin of the wait for a lock on a file that `held` is of.
+    pub held_since_ns: u64,
+    /// Who held that lock for most of it.
+    pub held: [LockHolder; LOCK_HOLDERS_TOLD],
     /// The ledger.
     pub totals: Totals,
     /// The longest waits since the last request began.
@@ -171,10 +180,11 @@ unsafe impl Plain for ThreadSlot {}
 const _: () = assert!(align_of::<ThreadSlot>() == 8);
 const _: () = assert!(
     size_of::<ThreadSlot>()
-        == 184
+        == 200
             + size_of::<Turn>()
             + size_of::<LockWait>()
             + size_of::<Service>()
+            + LOCK_HOLDERS_TOLD * size_of::<LockHolder>()
             + size_of::<Totals>()
             + WAITS_KEPT * size_of::<Wait>()
 );

@@ -185,6 +185,7 @@ fn ship_piece(slot: &mut ThreadSlot, connection: &mut ConnectionState, piece: &P
 pub fn ship_end(slot: &mut ThreadSlot, connection: &ConnectionState, reason: EndReason, now: u64) {
     if slot.connection == connection.id {
         slot.data_budget = DATA_BETWEEN;
+        slot.tries_left = 0;
     }
     let sequence = emit::next_sequence(slot);
     let Some(mut entry) = emit::reserve::<EndRecord>() else {

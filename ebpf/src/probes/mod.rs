@@ -1,6 +1,7 @@
 //! One file per probe, each a thin entry: it finds the thread, and calls the module that knows.
 
 pub mod adopt;
+pub mod file_lock;
 pub mod library_sqlite;
 pub mod library_tls;
 pub mod process_exec;

@@ -5,6 +5,7 @@ use core::hint::black_box;
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 use whyslow_abi::{
+    account::Account,
     descriptor::DescriptorKind,
     record::LifecycleKind,
     syscall::{SyscallClass, SyscallKind},
@@ -21,12 +22,12 @@ use crate::{
     data::{Exchange, count_round_trip},
     descriptor::{self, Descriptor},
     emit::{self, Life},
-    handover,
+    handover, interpreter,
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
-    ledger, names, parts, payload, program,
+    ledger, lock, names, parts, payload, program,
     queue::{forget_queued, note_accepted},
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
-    turn,
+    tried, turn,
 };
 
 const EAGAIN: i64 = -11;
@@ -216,10 +217,7 @@ fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters
     } else {
         let blocked = slot.pending_count;
         if blocked != 0 {
-            write_begin(slot);
-            let mut walked = Descriptor::NONE;
-            classify::settle(slot, kind, registers, result, &mut walked);
-            write_end(slot);
+            settle(slot, kind, registers, result);
         }
         if kind == SyscallKind::EpollWait as u8 {
             turn::begins(slot, registers.arg0(), blocked);
@@ -232,6 +230,33 @@ fn watched(task: *const Task, slot: &mut ThreadSlot, registers: SyscallRegisters
     }
 }
 
+/// A call that has waited, and neither reads nor writes. What a lock needs is called from here: what functions deep down
+/// keep just fits on the stack that all callers share.
+#[inline(always)]
+fn settle(slot: &mut ThreadSlot, kind: u8, registers: SyscallRegisters, result: i64) {
+    let is_futex = kind == SyscallKind::Futex as u8;
+    write_begin(slot);
+    let by_interpreter = is_futex && interpreter::settle_lock(slot, registers.arg0()) != 0;
+    if by_interpreter {
+        ledger::add(slot, Account::LockGil, slot.pending_ns, slot.pending_count);
+    } else {
+        let mut walked = Descriptor::NONE;
+        let lock = classify::settle(slot, u32::from(kind), result, &raw mut walked);
+        if lock >= 0 {
+            let waker = classify::waker(slot, kind, result);
+            let what = lock as u64 | registers.arg1() << 32;
+            lock::tell_wait(slot, &raw const walked, what, registers.arg0(), waker);
+        }
+    }
+    let ns = slot.pending_ns;
+    slot.pending_ns = 0;
+    slot.pending_count = 0;
+    if is_futex && !by_interpreter && ns >= handover::FLOOR_NS {
+        handover::woken(slot);
+    }
+    write_end(slot);
+}
+
 /// Calls that change what is known of a connection or thread.
 #[inline(always)]
 fn others(
@@ -241,7 +266,13 @@ fn others(
     registers: SyscallRegisters,
     result: i64,
 ) {
-    if kind == SyscallKind::Close as u8 || kind == SyscallKind::Shutdown as u8 {
+    if kind == SyscallKind::FileLookup as u8 || kind == SyscallKind::FileChange as u8 {
+        let counts = slot.flags & PROGRAM != 0 && kind == SyscallKind::FileLookup as u8;
+        if counts && result >= 0 && opens(registers.number()) {
+            slot.files_opened = slot.files_opened.wrapping_add(1);
+        }
+        tried::on_return(slot, registers, result);
+    } else if kind == SyscallKind::Close as u8 || kind == SyscallKind::Shutdown as u8 {
         let now = clock();
         write_begin(slot);
         if kind == SyscallKind::Close as u8 {
@@ -254,10 +285,6 @@ fn others(
         note_accepted(registers.arg0(), result);
     } else if kind == SyscallKind::Listen as u8 && result == 0 {
         told(task, LifecycleKind::Listen, NO_SLOT, None, clock());
-    } else if kind == SyscallKind::FileLookup as u8 {
-        if slot.flags & PROGRAM != 0 && result >= 0 && opens(registers.number()) {
-            slot.files_opened = slot.files_opened.wrapping_add(1);
-        }
     } else if kind == SyscallKind::IoUring as u8 && slot.flags & USED_IO_URING == 0 && result >= 0 {
         slot.flags |= USED_IO_URING;
         told(task, LifecycleKind::IoUring, NO_SLOT, Some(slot), clock());
@@ -307,7 +334,9 @@ fn transferred(
     }
     if slot.pending_count != 0 {
         write_begin(slot);
-        classify::settle(slot, kind, registers, result, &mut walked);
+        classify::settle(slot, u32::from(kind), result, &raw mut walked);
+        slot.pending_ns = 0;
+        slot.pending_count = 0;
         write_end(slot);
     }
     let io = walked.io_kind() as usize & 3;

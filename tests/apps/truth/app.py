@@ -38,6 +38,7 @@ from gunicorn.http.wsgi import Response
 DIRECTORY = os.environ["TRUTH_DIR"]
 TCP = os.environ.get("TRUTH_TCP", "")
 UNIX = os.environ.get("TRUTH_UNIX", "")
+F_OFD_SETLKW = 38
 COLD_BYTES = 48 << 20
 BIG_BYTES = 8 << 20
 MEBIBYTE = 1 << 20
@@ -265,6 +266,102 @@ def case_futex(parts, ms, environ):
         parts.measure("lock.futex", lambda: libc.pthread_mutex_lock(mutex))
     libc.pthread_mutex_unlock(mutex)
     del mutex, keep
+
+
+def case_ofd(parts, ms, environ):
+    """A lock that belongs to the open file."""
+    path = os.path.join(DIRECTORY, f"ofd-{threading.get_native_id()}")
+    with open(path, "w") as file:
+        whole = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+        with ask(parts, f"ofd {ms} {path}"):
+            parts.measure("lock.file", lambda: fcntl.fcntl(file, F_OFD_SETLKW, whole))
+
+
+# How often a lock was taken, for those that want it.
+_kept = threading.Semaphore(0)
+
+
+def create_file(path):
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+
+def create_link(path):
+    os.symlink(f"{socket.gethostname()}:{os.getpid()}", path)
+
+
+def try_until(create, path):
+    """As programs do whose locks are files: whoever creates it has the lock."""
+    while True:
+        try:
+            return create(path)
+        except FileExistsError:
+            time.sleep(0.005)
+
+
+def wait_for_created(parts, ms, create, name):
+    """The peer creates it, and removes it after so long."""
+    path = os.path.join(DIRECTORY, f"{name}-{threading.get_native_id()}.lock")
+    with ask(parts, f"{name} {ms} {path}"):
+        parts.measure("lock.file", lambda: try_until(create, path))
+    os.rmdir(path) if create is os.mkdir else os.unlink(path)
+
+
+def case_lockfile(parts, ms, environ):
+    wait_for_created(parts, ms, create_file, "lockfile")
+
+
+def case_locklink(parts, ms, environ):
+    wait_for_created(parts, ms, create_link, "locklink")
+
+
+def case_lockdir(parts, ms, environ):
+    wait_for_created(parts, ms, os.mkdir, "lockdir")
+
+
+def case_store(parts, ms, environ):
+    """Has a lock that is a file, for so long."""
+    path = os.path.join(DIRECTORY, "store.lock")
+    create_file(path)
+    _kept.release()
+    time.sleep(ms / 1000)
+    os.unlink(path)
+
+
+def case_restore(parts, ms, environ):
+    """Waits for it."""
+    parts.measure("lock.futex", lambda: _kept.acquire(timeout=20))
+    path = os.path.join(DIRECTORY, "store.lock")
+    parts.measure("lock.file", lambda: try_until(create_file, path))
+    os.unlink(path)
+
+
+def case_existing(parts, ms, environ):
+    """Makes sure of a folder, and sleeps; no lock at all."""
+    path = os.path.join(DIRECTORY, "folder")
+    for _ in range(2):
+        os.makedirs(path, exist_ok=True)
+        parts.measure("sleep", lambda: time.sleep(ms / 2000))
+
+
+_shelf = threading.Lock()
+
+
+def case_keep(parts, ms, environ):
+    """Holds a lock for so long; `wanted`: by how many others."""
+    wanted = int(parse_qs(environ.get("QUERY_STRING", "")).get("wanted", ["1"])[0])
+    with _shelf:
+        _kept.release(wanted)
+        time.sleep(ms / 1000)
+
+
+def case_want(parts, ms, environ):
+    """Waits for it, and holds it for so long."""
+    parts.measure("lock.futex", lambda: _kept.acquire(timeout=20))
+    parts.measure("lock.futex", _shelf.acquire)
+    try:
+        time.sleep(ms / 1000)
+    finally:
+        _shelf.release()
 
 
 # Somebody is about to wait for the interpreter lock.

@@ -3,7 +3,8 @@
 Listens on TCP and on a unix socket in the folder that it is given, and writes both addresses to the file
 `peer.address` there. One command per connection:
     sleep MS        answers "done" after MS
-    flock MS PATH   takes the lock, answers "held", releases after MS; so do `fcntl` and `mutex`
+    flock MS PATH   takes the lock, answers "held", releases after MS; so do `fcntl`, `ofd` and `mutex`;
+                    `lockfile`, `locklink` and `lockdir` create PATH and remove it
     fifo MS PATH    answers "held", writes one byte after MS
 """
 
@@ -12,10 +13,12 @@ import fcntl
 import mmap
 import os
 import socket
+import struct
 import sys
 import threading
 import time
 
+F_OFD_SETLKW = 38
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -39,6 +42,31 @@ def do_fcntl(connection, seconds, path):
     with open(path, "r+") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         hold(connection, seconds)
+
+
+def do_ofd(connection, seconds, path):
+    with open(path, "r+") as file:
+        whole = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+        fcntl.fcntl(file, F_OFD_SETLKW, whole)
+        hold(connection, seconds)
+
+
+def do_lockfile(connection, seconds, path):
+    with open(path, "x"):
+        hold(connection, seconds)
+        os.unlink(path)
+
+
+def do_locklink(connection, seconds, path):
+    os.symlink(f"{socket.gethostname()}:{os.getpid()}", path)
+    hold(connection, seconds)
+    os.unlink(path)
+
+
+def do_lockdir(connection, seconds, path):
+    os.mkdir(path)
+    hold(connection, seconds)
+    os.rmdir(path)
 
 
 def do_mutex(connection, seconds, path):

@@ -86,6 +86,7 @@ mod tests {
             pending_ns: 0,
             totals,
             wait: None,
+            waits: Vec::new(),
         }
     }
 

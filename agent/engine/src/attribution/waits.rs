@@ -113,7 +113,7 @@ fn waker(wait: &Wait) -> Option<Waker> {
     let account = Account::try_from(wait.account).ok()?;
     let thread = matches!(account, LockFutex | LockFile | LockKernel | Ipc | Child)
         || wait.target == WaitTargetKind::UnixPeer as u8;
-    let (pid, tid) = ((wait.waker >> 32) as u32, wait.waker as u32);
+    let (pid, tid) = self::thread(wait.waker);
     (thread && tid != 0).then(|| Waker {
         pid,
         tid,
@@ -121,21 +121,31 @@ fn waker(wait: &Wait) -> Option<Waker> {
     })
 }
 
+/// Process and thread id, as the kernel side joins them.
+pub(crate) fn thread(joined: u64) -> (u32, u32) {
+    ((joined >> 32) as u32, joined as u32)
+}
+
+/// A wait, as the kernel side tells it.
+pub(crate) fn entry(wait: &Wait) -> WaitEntry {
+    WaitEntry {
+        served: None,
+        served_unknown: "",
+        account: Account::try_from(wait.account).unwrap_or(Account::Unexplained),
+        start_ns: wait.start_ns,
+        ns: wait.ns,
+        target: target(wait),
+        holder: holder(wait),
+        waker: waker(wait),
+    }
+}
+
 /// The waits that lie within a request, longest first.
 pub(crate) fn entries(waits: &[Wait], begin_ns: u64, end_ns: u64) -> Vec<WaitEntry> {
     let mut entries: Vec<WaitEntry> = waits
         .iter()
         .filter(|w| w.ns > 0 && w.start_ns >= begin_ns && w.start_ns <= end_ns)
-        .map(|w| WaitEntry {
-            account: Account::try_from(w.account).unwrap_or(Account::Unexplained),
-            start_ns: w.start_ns,
-            ns: w.ns,
-            target: target(w),
-            holder: holder(w),
-            waker: waker(w),
-            served: None,
-            served_unknown: "",
-        })
+        .map(entry)
         .collect();
     entries.sort_by(|a, b| b.ns.cmp(&a.ns).then(a.start_ns.cmp(&b.start_ns)));
     entries

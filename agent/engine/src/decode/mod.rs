@@ -16,7 +16,7 @@ use whyslow_abi::{
         LIBRARY_SPENT, LIBRARY_TEXT, LibraryTextKind, LibraryTextRecord, LifecycleKind,
         LifecycleRecord, LoopStallRecord, MarkKind, MarkRecord, PIECE_PAYLOAD, PROGRAM_ARGUMENTS,
         PieceRecord, ProgramEvent, ProgramRecord, RecordHeader, RecordKind, ServiceRecord,
-        ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE,
+        ShortDataRecord, SignalKind, SignalRecord, TEXT_WHOLE, TriedRecord, WaitRecord,
     },
     thread::{ThreadSlot, ThreadState},
 };
@@ -282,6 +282,8 @@ pub(crate) enum Record {
     Program(Program),
     Mark(Mark),
     LoopStall(LoopStallRecord),
+    Wait(WaitRecord),
+    Tried(TriedRecord),
 }
 
 impl Record {
@@ -300,6 +302,8 @@ impl Record {
             Self::Program(program) => &program.raw.header,
             Self::Mark(mark) => &mark.raw.header,
             Self::LoopStall(raw) => &raw.header,
+            Self::Wait(raw) => &raw.header,
+            Self::Tried(raw) => &raw.header,
         }
     }
 }
@@ -357,6 +361,8 @@ pub(crate) fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
             let event = ProgramEvent::try_from(raw.event)?;
             Record::Program(Program { raw, event })
         }
+        RecordKind::Tried => Record::Tried(read_plain(bytes).ok_or_else(|| cut(bytes))?),
+        RecordKind::Wait => Record::Wait(read_plain(bytes).ok_or_else(|| cut(bytes))?),
         RecordKind::LibraryText => {
             let raw = raw::<LibraryTextRecord>(bytes)?;
             let kind = LibraryTextKind::try_from(raw.kind)?;

@@ -27,7 +27,11 @@ use crate::{
 };
 
 /// Finished requests that may wait for a path at once.
-const HELD_LIMIT: usize = 1_024;
+pub(super) const HELD_LIMIT: usize = 1_024;
+
+/// Looks at the holder of an interpreter's lock from which on it is sure who that was, if he was found in most.
+const SAMPLES_CERTAIN: u64 = 3;
+const SHARE_CERTAIN: f64 = 0.7;
 
 impl Engine {
     /// Finishes the request on `id`. `outcome` is made from it and must not be of another one.
@@ -92,7 +96,10 @@ impl Engine {
     fn blame(&mut self, finished: &mut RequestFinished, waits: &[Wait], out: &mut Vec<Output>) {
         self.look_into_servers(finished, waits, out);
         self.name_holders(finished);
-        self.name_wakers(finished);
+        self.name_lock_holders(finished);
+        self.move_tries(finished);
+        self.follow_holders(finished);
+        self.keep_waits(finished);
     }
 
     /// Counts a request that is over, for the thread that read it and its process.
@@ -182,6 +189,7 @@ impl Engine {
             let Some(mut holder) = wait.holder.take() else {
                 continue;
             };
+            holder.certain = holder.samples >= SAMPLES_CERTAIN && holder.share >= SHARE_CERTAIN;
             let Some(thread) = self.threads.get(holder.tid).filter(|it| it.tgid == pid) else {
                 continue;
             };
@@ -193,34 +201,6 @@ impl Engine {
             holder.request = serves.map(Arc::clone);
             wait.holder = Some(holder);
         }
-    }
-
-    /// Who the threads are that ended the request's waits, and what they served then.
-    fn name_wakers(&self, finished: &mut RequestFinished) {
-        for wait in &mut finished.waits {
-            let Some(waker) = &mut wait.waker else {
-                continue;
-            };
-            waker.comm = self.comm(waker.tid, waker.pid);
-            let thread = self.threads.get(waker.tid);
-            let Some(thread) = thread.filter(|it| it.tgid == waker.pid) else {
-                continue;
-            };
-            let end_ns = wait.start_ns.saturating_add(wait.ns);
-            let served = thread.served.at(end_ns);
-            let serves = served.or_else(|| self.serves_since(thread, end_ns));
-            waker.request = serves.map(Arc::clone);
-        }
-    }
-
-    /// The request that the thread alone serves, if it had begun by then.
-    fn serves_since(&self, thread: &Thread, time_ns: u64) -> Option<&Arc<RequestStarted>> {
-        let [id] = thread.open[..] else {
-            return None;
-        };
-        let request = self.connections.request(id)?;
-        let started = request.started.as_ref()?;
-        (request.begin_ns <= time_ns).then_some(started)
     }
 
     /// The request that the thread alone serves, and did for more than half of that time.
@@ -259,9 +239,12 @@ impl Engine {
         let mut paths: Vec<(usize, i32, u64)> = Vec::new();
         let pid = finished.started.pid;
         for (index, entry) in finished.waits.iter().enumerate() {
-            let Target::File { inode, .. } = entry.target else {
+            let Target::File { inode, ref path } = entry.target else {
                 continue;
             };
+            if path.starts_with('/') {
+                continue;
+            }
             let fd = raw_wait(outcome.waits, entry.start_ns).map_or(-1, |wait| wait.fd);
             if entry.ns < PATH_FLOOR_NS || fd < 0 || self.held.len() >= HELD_LIMIT {
                 continue;
@@ -276,7 +259,8 @@ impl Engine {
         if !waits {
             self.take_children(&mut finished, serial, outcome.end_ns);
         }
-        if paths.is_empty() && !waits {
+        let holders = self.ask_holders(&finished, out);
+        if paths.is_empty() && holders.is_empty() && !waits {
             out.push(finished_event(finished, outcome.end_ns));
         } else {
             self.held.push(Held {
@@ -284,6 +268,7 @@ impl Engine {
                 end_ns: outcome.end_ns,
                 paths,
                 children: waits.then_some(serial),
+                holders,
             });
         }
     }
@@ -319,9 +304,14 @@ impl Engine {
             ready |= held.is_ready();
         }
         if ready {
-            for held in self.held.extract_if(.., |held| held.is_ready()) {
-                out.push(finished_event(held.finished, held.end_ns));
-            }
+            self.release_ready(out);
+        }
+    }
+
+    /// Tells what waits for nothing any more.
+    pub(super) fn release_ready(&mut self, out: &mut Vec<Output>) {
+        for held in self.held.extract_if(.., |held| held.is_ready()) {
+            out.push(finished_event(held.finished, held.end_ns));
         }
     }
 

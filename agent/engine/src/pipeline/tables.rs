@@ -170,18 +170,27 @@ impl Engine {
         if let Some(process) = self.processes.get_mut(thread.tgid) {
             process.memory.note(sample.totals.resident_bytes);
         }
+        if !sample.waits.is_empty() {
+            thread.seen_waits.clone_from(&sample.waits);
+        }
         thread.sample = Some(Box::new(sample));
     }
 
     /// What the outside knows of a process.
     pub(super) fn process_fact(&mut self, pid: u32, fact: Option<ProcessFact>) {
-        if let (Some(process), Some(fact)) = (self.processes.get_mut(pid), fact) {
+        let Some(fact) = fact else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(pid) {
             if process.comm.is_empty() {
                 process.comm = fact.comm;
             }
             if process.parent == 0 {
                 process.parent = fact.parent;
             }
+        } else {
+            let (name, _) = self.strangers.entry(u64::from(pid), String::new);
+            *name = fact.comm;
         }
     }
 
@@ -200,7 +209,8 @@ impl Engine {
         let own = self.threads.get(tid).map(|t| &t.comm);
         let comm = own
             .filter(|comm| !comm.is_empty())
-            .or_else(|| self.processes.get(tgid).map(|p| &p.comm));
+            .or_else(|| self.processes.get(tgid).map(|p| &p.comm))
+            .or_else(|| self.strangers.get(u64::from(tgid)));
         comm.cloned().unwrap_or_default()
     }
 }

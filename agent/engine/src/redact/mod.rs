@@ -105,7 +105,9 @@ impl Redactor {
                 | RecordKind::Signal
                 | RecordKind::Mark
                 | RecordKind::LoopStall
-                | RecordKind::Service,
+                | RecordKind::Service
+                | RecordKind::Wait
+                | RecordKind::Tried,
             ) => return,
             Err(_) => 0,
         };

@@ -7,6 +7,7 @@ pub(crate) mod activity;
 pub(crate) mod connections;
 pub(crate) mod handovers;
 pub(crate) mod libraries;
+pub(crate) mod locks;
 pub(crate) mod memory;
 pub(crate) mod polls;
 pub(crate) mod processes;
@@ -20,6 +21,7 @@ pub(crate) mod signals;
 pub(crate) mod speech;
 pub(crate) mod stalls;
 pub(crate) mod threads;
+pub(crate) mod tries;
 pub(crate) mod works;
 
 use whyslow_abi::{connection::ConnectionState, record::RecordHeader};

@@ -15,9 +15,15 @@ use super::{
     relay::Relay,
     sequence::SequenceWindow,
     services::Services,
+    tries::Tries,
     works::Works,
 };
-use crate::{hash::FastMap, input::WaitFact, output::RequestStarted};
+use crate::{
+    attribution::waits,
+    hash::FastMap,
+    input::WaitFact,
+    output::{RequestId, RequestStarted, WaitEntry},
+};
 
 /// Threads kept at the most.
 pub(crate) const LIMIT: usize = 65_536;
@@ -32,6 +38,8 @@ pub(crate) struct Sample {
     pub(crate) pending_ns: u64,
     pub(crate) totals: Totals,
     pub(crate) wait: Option<WaitFact>,
+    /// The longest since its request began.
+    pub(crate) waits: Vec<WaitEntry>,
 }
 
 impl Sample {
@@ -43,6 +51,7 @@ impl Sample {
             pending_ns: slot.pending_ns,
             totals: slot.totals,
             wait,
+            waits: waits::entries(&slot.waits, 0, u64::MAX),
         }
     }
 }
@@ -51,17 +60,41 @@ impl Sample {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Served {
     last: VecDeque<(u64, u64, Arc<RequestStarted>)>,
+    /// Their longest waits, with the id of the request.
+    waits: VecDeque<(RequestId, Vec<WaitEntry>)>,
 }
 
 impl Served {
     /// Requests kept: of those in a longer wait, none has most of it.
     const LIMIT: usize = 4;
+    /// Waits kept of each.
+    const WAITS: usize = 3;
 
     pub(crate) fn add(&mut self, begin_ns: u64, end_ns: u64, request: Arc<RequestStarted>) {
         if self.last.len() == Self::LIMIT {
             self.last.pop_front();
         }
         self.last.push_back((begin_ns, end_ns, request));
+    }
+
+    /// Keeps the longest waits of a request; what their holders waited for themselves is left out.
+    pub(crate) fn keep_waits(&mut self, id: RequestId, waits: &[WaitEntry]) {
+        if waits.is_empty() {
+            return;
+        }
+        if self.waits.len() == Self::LIMIT {
+            self.waits.pop_front();
+        }
+        let mut waits: Vec<WaitEntry> = waits.iter().take(Self::WAITS).cloned().collect();
+        for holder in waits.iter_mut().filter_map(|it| it.holder.as_mut()) {
+            holder.waits_for = None;
+        }
+        self.waits.push_back((id, waits));
+    }
+
+    /// The waits that are kept.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = &WaitEntry> {
+        self.waits.iter().flat_map(|(_, waits)| waits)
     }
 
     /// The one that was served then; `None`: none, or several.
@@ -87,6 +120,34 @@ impl Served {
         let mut requests = self.last.iter();
         let most = requests.find(|(begin, end, _)| most_of((*begin, *end), (begin_ns, end_ns)));
         most.map(|(_, _, request)| request)
+    }
+}
+
+/// The last waits of a thread for locks, judged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LockWaits {
+    last: VecDeque<WaitEntry>,
+}
+
+impl LockWaits {
+    /// Waits kept.
+    const LIMIT: usize = 32;
+
+    pub(crate) fn add(&mut self, wait: WaitEntry) {
+        if self.last.len() == Self::LIMIT {
+            self.last.pop_front();
+        }
+        self.last.push_back(wait);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &WaitEntry> {
+        self.last.iter()
+    }
+
+    /// The same wait, as it was judged.
+    pub(crate) fn of(&self, wait: &WaitEntry) -> Option<&WaitEntry> {
+        let mut last = self.last.iter().rev();
+        last.find(|it| it.start_ns == wait.start_ns && it.account == wait.account)
     }
 }
 
@@ -126,6 +187,12 @@ pub(crate) struct Thread {
     pub(crate) hands_over: bool,
     /// Stalls as an event loop.
     pub(crate) stalls: u64,
+    /// Its last waits for locks.
+    pub(crate) lock_waits: LockWaits,
+    /// The longest waits of its request when its slot was read last.
+    pub(crate) seen_waits: Vec<WaitEntry>,
+    /// What it tried to create.
+    pub(crate) tries: Tries,
     pub(crate) busy: BusyRing,
     pub(crate) cpu: CpuRing,
     pub(crate) sample: Option<Box<Sample>>,

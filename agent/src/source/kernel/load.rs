@@ -212,6 +212,11 @@ fn offsets(types: &KernelTypes, features: &mut Vec<Feature>) -> anyhow::Result<G
             let older = match field.path {
                 "__state" => "state",
                 "f_ref" => "f_count",
+                // Before 6.9 there was no `struct file_lock_core`.
+                "c.flc_list" => "fl_list",
+                "c.flc_owner" => "fl_owner",
+                "c.flc_type" => "fl_type",
+                "c.flc_pid" => "fl_pid",
                 _ => return None,
             };
             types.offset(field.structure, older)
@@ -302,13 +307,14 @@ fn fill_free_slots(ebpf: &mut Ebpf, count: u32) -> anyhow::Result<()> {
 }
 
 /// Features that are programs of the core.
-const OF_PROBES: [&str; 6] = [
+const OF_PROBES: [&str; 7] = [
     "core",
     "signals",
     "reclaim",
     "group_reclaim",
     "accept_queue",
     "first_data",
+    "file_locks",
 ];
 
 /// Slots that programs may have.
@@ -382,6 +388,10 @@ fn attach_all(
         }
     }
     for feature in OF_PROBES {
+        // A field may be missing, which is told already.
+        if features.iter().any(|it| it.name == feature) {
+            continue;
+        }
         match failed.iter().find(|(name, _)| *name == feature) {
             Some((_, reason)) => features.push(off(feature, reason)),
             None => features.push(on(feature)),

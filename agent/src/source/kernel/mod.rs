@@ -11,6 +11,7 @@ mod limits;
 mod listeners;
 mod live;
 mod load;
+mod lock_files;
 mod mapped;
 mod object;
 mod process;
@@ -46,7 +47,7 @@ use whyslow_engine::{
 
 use self::{
     admission::Admission, interpreters::Interpreters, libraries::Libraries, listeners::Listeners,
-    rules::Verdict, slots::SlotMap, sockets::SocketTables,
+    lock_files::LockFiles, rules::Verdict, slots::SlotMap, sockets::SocketTables,
 };
 use super::{Depth, Feature, KernelOptions, Source, WatchRules};
 
@@ -92,6 +93,7 @@ pub struct KernelSource {
     families: HashSet<u32>,
     sockets: SocketTables,
     listeners: Listeners,
+    lock_files: LockFiles,
     rules: WatchRules,
     admission: Admission,
     features: Vec<Feature>,
@@ -135,6 +137,7 @@ impl KernelSource {
             families: HashSet::new(),
             sockets: SocketTables::default(),
             listeners: Listeners::default(),
+            lock_files: LockFiles::default(),
             rules: options.rules,
             admission: Admission::default(),
             features,
@@ -400,6 +403,11 @@ impl Source for KernelSource {
             Query::Listeners { pid } => Some(Input::Listeners {
                 pid: *pid,
                 fact: self.listeners.of(*pid),
+            }),
+            Query::LockFile { pid, path } => Some(Input::LockFile {
+                pid: *pid,
+                path: path.clone(),
+                fact: self.lock_files.holder(*pid, path),
             }),
             Query::Path { pid, fd, inode } => {
                 let same = process::descriptor_inode(*pid, *fd) == Some(*inode);

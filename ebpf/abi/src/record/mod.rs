@@ -2,12 +2,18 @@
 
 mod binding;
 mod library;
+mod lock;
 mod program;
+mod tried;
 
 pub use binding::{LoopStallRecord, MarkKind, MarkRecord};
 pub use library::{
     EXECUTION_CONTINUED, EXECUTION_OPEN, ExecutedRecord, LIBRARY_SPENT, LIBRARY_TEXT,
     LibraryTextKind, LibraryTextRecord, TEXT_WHOLE,
+};
+pub use lock::{PATH_DEPTH, PATH_NAME, WaitRecord};
+pub use tried::{
+    TRIED_DIRECTORY, TRIED_PATH, TRIED_REMOVED, TRIED_SPENT, TRIES_BUDGET, TriedRecord,
 };
 
 pub use program::{PROGRAM_ARGUMENTS, PROGRAM_FILE, ProgramEvent, ProgramRecord};
@@ -47,6 +53,10 @@ crate::integer_enum! {
         Mark = 9 => "mark",
         /// [`LoopStallRecord`]: an event loop did not come back to poll.
         LoopStall = 10 => "loop_stall",
+        /// [`WaitRecord`]: a wait for a lock is over.
+        Wait = 11 => "wait",
+        /// [`TriedRecord`]: a thread tried to create what may be a lock.
+        Tried = 12 => "tried",
         /// [`LibraryTextRecord`]: a database library was given a text.
         LibraryText = 16 => "library_text",
         /// [`ExecutedRecord`]: a database library executed a statement.

@@ -149,6 +149,18 @@ fn wait_for_file_lock() -> Result<()> {
     // SAFETY: an open descriptor. The lock goes when it is closed.
     let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
     ensure!(locked == 0, "flock: {}", io::Error::last_os_error());
+    lock_part()
+}
+
+/// Locks a part of a file, for which it need not wait.
+fn lock_part() -> Result<()> {
+    let file = fs::File::options().write(true).open(LOCK_FILE)?;
+    // SAFETY: all zero is a value of it.
+    let mut part: libc::flock = unsafe { std::mem::zeroed() };
+    part.l_type = libc::c_short::try_from(libc::F_WRLCK)?;
+    // SAFETY: an open descriptor and a live structure. The lock goes when it is closed.
+    let locked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLKW, &raw const part) };
+    ensure!(locked == 0, "fcntl: {}", io::Error::last_os_error());
     Ok(())
 }
 
