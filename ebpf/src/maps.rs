@@ -57,6 +57,10 @@ pub static STRANGERS: LruHashMap<u64, u8, { settings::STRANGERS as usize }> = Lr
 #[btf_map]
 pub static SERVERS: LruHashMap<u64, u32, { settings::SERVERS as usize }> = LruHashMap::new();
 
+/// A bit for each TCP port: something else than HTTP is spoken there.
+#[btf_map]
+pub static OTHER_PORTS: Array<u64, 1024> = Array::new();
+
 /// Sockets that were connected to from outside, by the address of their `struct sock`. The kernel drops the oldest.
 #[btf_map]
 pub static QUEUED: LruHashMap<u64, QueueTimes, { settings::QUEUED as usize }> = LruHashMap::new();

@@ -10,7 +10,7 @@ use whyslow_abi::{connection::ConnectionState, descriptor::DescriptorKind, queue
 use crate::{
     descriptor::{self, AF_INET, AF_INET6, Descriptor},
     kernel::*,
-    maps::QUEUED,
+    maps::{OTHER_PORTS, QUEUED},
 };
 
 /// `TCP_ESTABLISHED`, `TCP_SYN_RECV`, `TCP_CLOSE` (`include/net/tcp_states.h`).
@@ -24,7 +24,33 @@ fn clock() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Whether the socket is one that a listener made, or a listener.
+/// The word of [`OTHER_PORTS`] that a port has its bit in.
+#[inline(always)]
+fn word_of(port: u16) -> Option<&'static mut u64> {
+    // SAFETY: a live array value; a race costs one stamp.
+    unsafe { OTHER_PORTS.get_ptr_mut(u32::from(port >> 6))?.as_mut() }
+}
+
+/// Notes whether HTTP is spoken on the port that this socket was connected to. Where it is not, nothing is stamped. A
+/// function of its own for the verifier. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn note_port(sock: u64, is_http: u32) -> i32 {
+    let port = probe::<u16>(sock, OFF_SK_NUM.load());
+    let Some(word) = word_of(port) else { return 0 };
+    let bit = 1u64 << (port & 63);
+    let now = if is_http != 0 {
+        *word & !bit
+    } else {
+        *word | bit
+    };
+    if *word != now {
+        *word = now;
+    }
+    0
+}
+
+/// Whether the socket is one that a listener made, or a listener, of what may be HTTP.
 ///
 /// # Safety
 /// `sock` must be an argument of a tracepoint.
@@ -32,6 +58,10 @@ fn clock() -> u64 {
 unsafe fn was_connected_to(sock: *const Sock) -> bool {
     // SAFETY: by the contract.
     unsafe {
+        let port: u16 = load(sock, OFF_SK_NUM.load());
+        if word_of(port).is_some_and(|word| *word >> (port & 63) & 1 != 0) {
+            return false;
+        }
         if load::<u32, _>(sock, OFF_SK_MAX_ACK_BACKLOG.load()) == 0 {
             return false;
         }

@@ -1,9 +1,17 @@
 //! What comes out: events for sinks, queries for facts about the host, commands for the kernel side.
 
+mod view;
+mod wait;
+
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use whyslow_abi::{account::Account, descriptor::IoKind, syscall::SyscallClass};
+
+pub use view::{
+    InFlight, Listener, OpenOperation, Program, ProgramRoute, Route, RouteName, Shape, ShapeRoute,
+    Worker, WorkerMemory,
+};
+pub use wait::{Blocked, Holder, HolderWait, Served, Target, WaitEntry, WaitObserved, Waker};
 
 /// One output.
 #[derive(Clone, Debug, PartialEq)]
@@ -292,138 +300,6 @@ pub struct LedgerEntry {
     pub count: u64,
 }
 
-/// One wait of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WaitEntry {
-    /// Account.
-    pub account: Account,
-    /// Start, monotonic.
-    pub start_ns: u64,
-    /// Time blocked.
-    pub ns: u64,
-    /// What for.
-    pub target: Target,
-    /// Who kept it waiting; `None`: not known.
-    pub holder: Option<Holder>,
-    /// Who ended it; `None`: not known.
-    pub waker: Option<Waker>,
-    /// Of a wait for a server: what that did meanwhile.
-    pub served: Option<Served>,
-    /// Of a wait for a server: why `served` is not known; empty: it is.
-    pub served_unknown: &'static str,
-}
-
-/// What a server on this host did while a request waited for it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Served {
-    /// Process.
-    pub pid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// Its name; empty: not known.
-    pub comm: String,
-    /// From the question to the answer.
-    pub ns: u64,
-    /// Where that time went, most first.
-    pub ledger: Vec<LedgerEntry>,
-    /// Its longest wait that another thread of the server ended: a lock.
-    pub blocked: Option<Blocked>,
-}
-
-/// A wait of a server's thread for another one of that server.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Blocked {
-    /// Start, monotonic.
-    pub start_ns: u64,
-    /// Time blocked.
-    pub ns: u64,
-    /// Who ended it, with the request that he did that for.
-    pub waker: Waker,
-}
-
-/// See `whyslow.v1.WaitObserved`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/lock.proto")]
-pub struct WaitObserved {
-    pub pid: u32,
-    pub tid: u32,
-    pub comm: String,
-    /// That it served when the wait began.
-    pub request: Option<Arc<RequestStarted>>,
-    pub wait: WaitEntry,
-}
-
-/// The thread that ended a wait.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Waker {
-    /// Process.
-    pub pid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// Its name; empty: not known.
-    pub comm: String,
-    /// The request that the thread served then; `None`: none, or not known.
-    pub request: Option<Arc<RequestStarted>>,
-}
-
-/// Who held for most of a wait what was waited for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Holder {
-    /// Process.
-    pub pid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// Its name; empty: not known.
-    pub comm: String,
-    /// How much of the wait, 0 to 1.
-    pub share: f64,
-    /// Looks that this is known from, whoever they found; of a futex, times that it behaved like a lock.
-    pub samples: u64,
-    /// It is known, and no likely guess.
-    pub certain: bool,
-    /// The request that the thread served for most of the wait; `None`: none, or not known.
-    pub request: Option<Arc<RequestStarted>>,
-    /// What it waited for itself most of that time; `None`: it did not, or that is not known.
-    pub waits_for: Option<Box<HolderWait>>,
-}
-
-/// What the holder of a lock waited for meanwhile.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HolderWait {
-    /// Account.
-    pub account: Account,
-    /// How long of the other's wait.
-    pub ns: u64,
-    /// What for.
-    pub target: Target,
-    /// Who held that; its own waits are not told.
-    pub holder: Option<Holder>,
-}
-
-/// What is waited for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Target {
-    /// Not known.
-    #[default]
-    Unknown,
-    /// Futex word.
-    Lock {
-        /// Address in the waiting process.
-        address: u64,
-    },
-    /// File.
-    File {
-        /// Path, or its last component.
-        path: String,
-        /// Inode number.
-        inode: u64,
-    },
-    /// Peer address: `127.0.0.1:5432`, `unix:/path`.
-    Peer(String),
-    /// Process; 0: any child.
-    Process(u32),
-}
-
 /// How time was tied to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
@@ -535,27 +411,6 @@ pub struct LoopStalled {
     pub began_with: Option<Arc<RequestStarted>>,
 }
 
-/// A request in flight. See `whyslow.v1.InFlightRequest`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
-pub struct InFlight {
-    pub started: Arc<RequestStarted>,
-    pub age_ns: u64,
-    pub phase: &'static str,
-    pub account: Option<Account>,
-    pub since_ns: u64,
-    pub target: Target,
-    pub ledger: Vec<LedgerEntry>,
-    pub binding: Binding,
-    pub worker_tid: u32,
-    /// Those that are over, most time first.
-    pub operations: Vec<Operation>,
-    pub shapes_left_out: u32,
-    pub open_operations: Vec<OpenOperation>,
-    /// Longest first.
-    pub children: Vec<Child>,
-}
-
 /// A process that was started for a request. See `whyslow.v1.Child` for the meaning of each field.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "documented in proto/whyslow/v1/program.proto")]
@@ -595,181 +450,4 @@ impl Default for Child {
             count: 0,
         }
     }
-}
-
-/// Figures of a command. See `whyslow.v1.Program`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/program.proto")]
-pub struct Program {
-    pub command: Arc<str>,
-    pub count: u64,
-    pub rate_per_s: f64,
-    pub running: u32,
-    pub failures: u64,
-    pub cpu_ns: u64,
-    pub wall_ns: u64,
-    pub waited_ns: u64,
-    pub wall_p50_ns: u64,
-    pub wall_p95_ns: u64,
-    pub wall_max_ns: u64,
-    pub started_up: u64,
-    pub startup_p50_ns: u64,
-    pub startup_p95_ns: u64,
-    pub files_opened: u64,
-    /// Most time first, the overflow entry last.
-    pub routes: Vec<ProgramRoute>,
-}
-
-/// What requests of one route started of a command. See `whyslow.v1.ProgramRoute`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/program.proto")]
-pub struct ProgramRoute {
-    pub name: Arc<RouteName>,
-    pub count: u64,
-    pub wall_ns: u64,
-}
-
-/// An operation without its whole answer. See `whyslow.v1.OpenOperation`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/request.proto")]
-pub struct OpenOperation {
-    pub protocol: &'static str,
-    pub peer: Arc<str>,
-    pub shape: Arc<str>,
-    pub age_ns: u64,
-}
-
-/// A worker. See `whyslow.v1.Worker`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
-pub struct Worker {
-    pub pid: u32,
-    pub tid: u32,
-    pub comm: String,
-    pub state: &'static str,
-    pub account: Option<Account>,
-    pub since_ns: u64,
-    pub busy_share: f64,
-    pub cpu_share: f64,
-    pub requests: u64,
-    pub request: Option<RequestId>,
-    pub route: String,
-    pub wait_text: String,
-    pub loop_stalls: u64,
-    pub memory: WorkerMemory,
-}
-
-/// Memory of a worker's process, bytes; 0: not known. See `whyslow.v1.Worker`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/worker.proto")]
-pub struct WorkerMemory {
-    pub resident: u64,
-    pub growth: i64,
-    pub peak: u64,
-    pub proportional: u64,
-    pub shared: u64,
-}
-
-/// Figures of a route. See `whyslow.v1.Route`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/route.proto")]
-pub struct Route {
-    pub method: String,
-    pub route: String,
-    pub requests: u64,
-    pub server_errors: u64,
-    pub client_errors: u64,
-    pub unanswered: u64,
-    pub rate_per_s: f64,
-    pub p50_ns: u64,
-    pub p95_ns: u64,
-    pub p99_ns: u64,
-    pub max_ns: u64,
-    pub total_ns: u64,
-    pub worker_share: f64,
-    pub ledger: Vec<LedgerEntry>,
-    pub in_flight: u32,
-    pub operations_per_request: f64,
-    pub operations_sampled: bool,
-    pub head_read_ns: u64,
-    pub body_read_ns: u64,
-    pub send_ns: u64,
-    pub client_wait_ns: u64,
-    pub accept_queue_known: u64,
-    pub accept_queue_p95_ns: u64,
-    pub accept_queue_max_ns: u64,
-}
-
-/// What a route is called: its row in the table of routes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteName {
-    /// HTTP method; empty for the overflow entry.
-    pub method: String,
-    /// Path template.
-    pub route: String,
-}
-
-impl RouteName {
-    /// The overflow entry.
-    pub(crate) fn other() -> Self {
-        Self {
-            method: String::new(),
-            route: crate::routes::OTHER_NAME.to_owned(),
-        }
-    }
-}
-
-/// Figures of a shape over all routes. See `whyslow.v1.Shape`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/shape.proto")]
-pub struct Shape {
-    pub protocol: &'static str,
-    pub shape: String,
-    /// `None`: several servers.
-    pub peer: Option<Arc<str>>,
-    pub count: u64,
-    pub errors: u64,
-    pub requests: u64,
-    pub repeated: u64,
-    pub rate_per_s: f64,
-    pub total_ns: u64,
-    pub p50_ns: u64,
-    pub p95_ns: u64,
-    pub max_ns: u64,
-    pub time_share: f64,
-    pub sampled: bool,
-    pub answers_sampled: bool,
-    pub times_shared: bool,
-    /// Most time first, the overflow entry last.
-    pub routes: Vec<ShapeRoute>,
-}
-
-/// What requests of one route asked for in one shape. See `whyslow.v1.ShapeRoute`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/shape.proto")]
-pub struct ShapeRoute {
-    pub name: Arc<RouteName>,
-    pub requests: u64,
-    pub repeated: u64,
-    pub count: u64,
-    pub total_ns: u64,
-}
-
-/// A listening socket. See `whyslow.v1.Listener` for the meaning of each field.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "documented in proto/whyslow/v1/listener.proto")]
-pub struct Listener {
-    pub address: String,
-    pub pid: u32,
-    pub comm: String,
-    pub length: u32,
-    pub limit: u32,
-    pub max_length: u32,
-    pub overflows: u64,
-    pub drops: u64,
-    pub accepted_per_s: f64,
-    pub accept_queue_known: u64,
-    pub accept_queue_p50_ns: u64,
-    pub accept_queue_p95_ns: u64,
-    pub accept_queue_max_ns: u64,
 }

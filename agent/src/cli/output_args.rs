@@ -14,7 +14,7 @@ use crate::sink::{
 };
 
 /// Kinds in lines for people when they ask for none.
-const TEXT_KINDS: &[&str] = &["requestFinished", "workerEnded"];
+const TEXT_KINDS: &[&str] = &["requestFinished", "workerEnded", "loopStalled"];
 /// The same in columns of fields.
 const COLUMN_KINDS: &[&str] = &["requestFinished"];
 
@@ -36,8 +36,9 @@ pub(super) struct OutputArgs {
     /// Only requests and workers of this process
     #[arg(long = "pid", value_name = "PID", value_delimiter = ',', value_parser = value::pid)]
     pids: Vec<u32>,
-    /// Only these events: requestStarted, requestFinished, workerStarted, workerEnded [default: all
-    /// with --json, else requestFinished, and workerEnded without --fields]; loss is always told
+    /// Only these events: requestStarted, requestFinished, workerStarted, workerEnded, loopStalled, waitObserved
+    /// [default: all but waitObserved with --json, else requestFinished, and workerEnded and loopStalled without
+    /// --fields]; loss is always told
     #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
     /// Only these fields, by their JSON names: route,wallNs,ledger.account. Columns separated by
@@ -108,7 +109,10 @@ mod tests {
     #[test]
     fn each_output_has_its_own_default_kinds() {
         let lines = OutputArgs::default().subscription();
-        assert_eq!(lines.kinds, ["requestFinished", "workerEnded"]);
+        assert_eq!(
+            lines.kinds,
+            ["requestFinished", "workerEnded", "loopStalled"]
+        );
         assert!(lines.in_flight_first);
         let columns = OutputArgs {
             fields: vec!["route".to_owned()],

@@ -16,6 +16,7 @@ pub mod filter;
 pub mod grpc;
 pub mod hub;
 pub mod json;
+mod operations;
 pub mod printer;
 pub mod text;
 pub mod wire;

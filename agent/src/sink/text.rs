@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt::Write as _};
 use whyslow_proto::v1::{self, event::Event as Kind};
 use whyslow_top::printable;
 
-use super::{children::children, fields::Fields, printer::Format};
+use super::{children::children, fields::Fields, operations::operations, printer::Format};
 use crate::host;
 
 /// Accounts shown for each request.
@@ -16,11 +16,6 @@ const ACCOUNTS: usize = 3;
 
 /// Shortest time before the first read that is shown.
 const QUEUED_FLOOR_NS: u64 = 1_000_000;
-
-/// Shapes of operations shown for each request.
-const SHAPES: usize = 5;
-/// Characters of a shape that are shown.
-const SHAPE_WIDTH: usize = 120;
 
 /// Writes lines.
 #[derive(Debug, Default)]
@@ -87,69 +82,6 @@ fn blame(waits: &[v1::Wait], out: &mut Vec<u8>) {
             out.extend(format!("{}\n", printable(&line)).bytes());
         }
     }
-}
-
-/// What a request asked of servers, most time first: a line for each of the first shapes.
-fn operations(operations: &[v1::Operation], out: &mut Vec<u8>) {
-    let (shown, hidden) = operations.split_at(operations.len().min(SHAPES));
-    for one in shown {
-        out.extend(format!("  {}\n", printable(&operation(one))).bytes());
-    }
-    if hidden.is_empty() {
-        return;
-    }
-    let shapes = if hidden.len() == 1 { "shape" } else { "shapes" };
-    let mut line = format!("  … and {} more {shapes}", hidden.len());
-    let repeated = hidden.iter().filter(|one| one.is_one_by_one()).count();
-    if repeated > 0 {
-        let _ = write!(line, ", {repeated} repeated");
-    }
-    out.extend(line.bytes());
-    out.push(b'\n');
-}
-
-fn operation(operation: &v1::Operation) -> String {
-    let mut line = format!("{}  x{}", operation.protocol, operation.count);
-    if operation.sampled {
-        line.push_str(" or more");
-    }
-    if operation.is_one_by_one() {
-        line.push_str(" repeated");
-    } else if let Some(words) = operation.pipelined_words() {
-        let _ = write!(line, " {words}");
-    }
-    if operation.total_ns > 0 {
-        let _ = write!(line, "  {}", duration(operation.total_ns));
-    }
-    if operation.times_shared {
-        line.push_str(" together with others");
-    }
-    if operation.count > 1 && operation.slowest_ns > 0 {
-        let _ = write!(line, " (slowest {})", duration(operation.slowest_ns));
-    }
-    if operation.errors > 0 {
-        let or_more = if operation.is_errors_at_least() {
-            " or more"
-        } else {
-            ""
-        };
-        let _ = write!(line, "  {}{or_more} failed", operation.errors);
-        if !operation.last_error.is_empty() {
-            let _ = write!(line, " ({})", operation.last_error);
-        }
-    }
-    if operation.errors == 0 && operation.answers_sampled && !operation.sampled {
-        line.push_str("  failures not all seen");
-    }
-    line.push_str("  ");
-    match operation.shape.char_indices().nth(SHAPE_WIDTH) {
-        Some((end, _)) => {
-            line.push_str(&operation.shape[..end]);
-            line.push('…');
-        }
-        None => line.push_str(&operation.shape),
-    }
-    line
 }
 
 /// Columns of chosen fields, separated by tabs.
@@ -485,7 +417,10 @@ mod tests {
     #[test]
     fn shapes_are_cut_and_printable() {
         let long = below(vec![asked(&"é".repeat(500), 1)]);
-        assert!(long[0].ends_with(&format!("  {}…", "é".repeat(SHAPE_WIDTH))));
+        assert!(long[0].ends_with(&format!(
+            "  {}…",
+            "é".repeat(crate::sink::operations::SHAPE_WIDTH)
+        )));
         let odd = below(vec![asked("select \u{1b}[2J\n\u{202e}x", 1)]);
         assert_eq!(odd.len(), 1, "{odd:?}");
         assert!(odd[0].ends_with("select \\x1b[2J\\n\\u{202e}x"), "{odd:?}");

@@ -25,7 +25,7 @@ use crate::{
     handover, interpreter,
     kernel::{self, COPY_DATA, DISCOVER, SELF_TGID, Task, current_task},
     ledger, lock, names, parts, payload, program,
-    queue::{forget_queued, note_accepted},
+    queue::{forget_queued, note_accepted, note_port},
     thread::{self, Line, NO_SLOT, make_candidate, watch, write_begin, write_end},
     tried, turn,
 };
@@ -132,7 +132,9 @@ fn candidate(
         return;
     }
     let span = payload::span(kind, registers, result as u64);
-    if !payload::may_begin_request(&span) {
+    let is_http = payload::may_begin_request(&span);
+    note_port(walked.sock, u32::from(is_http));
+    if !is_http {
         link.strikes = link.strikes.wrapping_add(1);
         return;
     }

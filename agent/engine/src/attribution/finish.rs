@@ -280,4 +280,5 @@ fn fill(finished: &mut RequestFinished, bound: &Bound) {
         .saturating_add(delta.involuntary_switches);
     finished.minor_faults = delta.minor_faults;
     finished.major_faults = delta.major_faults;
+    finished.rss_growth_bytes = delta.resident_bytes.cast_signed();
 }

@@ -56,10 +56,11 @@ fn good() -> Evidence {
     let mut features: Vec<&str> = PROBES.iter().map(|probe| probe.feature).collect();
     features.sort_unstable();
     features.dedup();
-    let features: Vec<Value> = features
+    let kernel = json!({ "name": "kernel", "available": true, "reason": "6.12.30-amd64" });
+    let features = features
         .iter()
-        .map(|name| json!({ "name": name, "available": true }))
-        .collect();
+        .map(|name| json!({ "name": name, "available": true }));
+    let features: Vec<Value> = features.chain([kernel]).collect();
     Evidence {
         keep_alive: vec![asked("/keep/0", 11, Some(0))],
         closing: vec![replaced.clone()],
@@ -71,7 +72,7 @@ fn good() -> Evidence {
         programs: PROBES
             .iter()
             .map(|probe| Program {
-                name: probe.name.to_owned(),
+                name: probe.name.chars().take(NAME_LENGTH).collect(),
                 runs: 3,
                 misses: 0,
                 verified: 9,
