@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+/// Between two looks of the outside while nobody asks, ns: the kernel goes through all its connections for one.
+const LOOK_NS: u64 = 30_000_000_000;
 /// Listeners kept.
 const LIMIT: usize = 256;
 /// Processes whose listeners are known, at the most.
@@ -85,6 +87,7 @@ pub(crate) struct Listeners {
     /// Ports and times of connections whose listener is not known yet.
     waiting: FastMap<u32, Vec<(u16, Queue)>>,
     asked_ns: u64,
+    looked_ns: u64,
 }
 
 impl Listeners {
@@ -95,6 +98,7 @@ impl Listeners {
             processes: FastMap::default(),
             waiting: FastMap::default(),
             asked_ns: 0,
+            looked_ns: 0,
         }
     }
 
@@ -201,6 +205,10 @@ impl Listeners {
             entry.window.expire(now_ns);
             now_ns < entry.seen_ns.saturating_add(GONE_NS)
         });
+        if now_ns < self.looked_ns.saturating_add(LOOK_NS) {
+            return Vec::new();
+        }
+        self.looked_ns = now_ns;
         self.to_ask()
     }
 

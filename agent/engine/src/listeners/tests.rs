@@ -91,15 +91,16 @@ fn one_process_is_asked_for_a_shared_listener() {
     let mut table = Listeners::new(0);
     table.found(7, Some(&fact(&[1], 0, 0)), SECOND);
     table.found(8, Some(&fact(&[1], 0, 0)), SECOND);
-    assert_eq!(table.tick(10 * SECOND), [7]);
-    assert!(table.tick(11 * SECOND).is_empty(), "not yet");
-    table.found(7, None, 11 * SECOND);
-    assert_eq!(table.tick(20 * SECOND), [8]);
+    assert_eq!(table.tick(30 * SECOND), [7]);
+    assert!(table.tick(40 * SECOND).is_empty(), "not yet");
+    table.found(7, None, 40 * SECOND);
+    assert_eq!(table.to_ask(), [8]);
+    assert_eq!(table.tick(60 * SECOND), [8]);
     table.ended(8);
-    assert!(table.tick(30 * SECOND).is_empty());
-    assert_eq!(told(&table, 30 * SECOND).len(), 1);
-    table.tick(80 * SECOND);
-    assert!(told(&table, 80 * SECOND).is_empty(), "it is gone");
+    assert!(table.to_ask().is_empty());
+    assert_eq!(told(&table, 60 * SECOND).len(), 1);
+    table.tick(130 * SECOND);
+    assert!(told(&table, 130 * SECOND).is_empty(), "it is gone");
 }
 
 #[test]
