@@ -4,12 +4,12 @@
 //! The first two and the arrival of bytes are seen where the network's packets are worked on, in whatever task runs there:
 //! nothing about the current task is asked. What was known of a socket is forgotten when it closes.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use whyslow_abi::{connection::ConnectionState, descriptor::DescriptorKind, queue::QueueTimes};
 
 use crate::{
     descriptor::{self, AF_INET, AF_INET6, Descriptor},
     kernel::*,
+    library::clock,
     maps::{OTHER_PORTS, QUEUED},
 };
 
@@ -17,12 +17,6 @@ use crate::{
 const ESTABLISHED: i32 = 1;
 const SYN_RECEIVED: i32 = 3;
 const CLOSED: i32 = 7;
-
-#[inline(always)]
-fn clock() -> u64 {
-    // SAFETY: no preconditions.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 /// The word of [`OTHER_PORTS`] that a port has its bit in.
 #[inline(always)]

@@ -210,12 +210,8 @@ impl Engine {
         begin_ns: u64,
         end_ns: u64,
     ) -> Option<&Arc<RequestStarted>> {
-        let [id] = thread.open[..] else {
-            return None;
-        };
-        let request = self.connections.request(id)?;
-        let started = request.started.as_ref()?;
-        most_of((request.begin_ns, u64::MAX), (begin_ns, end_ns)).then_some(started)
+        let (since_ns, started) = self.serves_alone(thread)?;
+        most_of((since_ns, u64::MAX), (begin_ns, end_ns)).then_some(started)
     }
 
     fn forget_if_stale(&mut self, id: u64, out: &mut Vec<Output>) {

@@ -145,12 +145,17 @@ impl Engine {
 
     /// The request that the thread alone serves, if it had begun by then.
     fn serves_since(&self, thread: &Thread, time_ns: u64) -> Option<&Arc<RequestStarted>> {
+        let (begin_ns, started) = self.serves_alone(thread)?;
+        (begin_ns <= time_ns).then_some(started)
+    }
+
+    /// When the request began that the thread alone serves, and that request.
+    pub(super) fn serves_alone(&self, thread: &Thread) -> Option<(u64, &Arc<RequestStarted>)> {
         let [id] = thread.open[..] else {
             return None;
         };
         let request = self.connections.request(id)?;
-        let started = request.started.as_ref()?;
-        (request.begin_ns <= time_ns).then_some(started)
+        Some((request.begin_ns, request.started.as_ref()?))
     }
 
     /// Puts what was judged when they ended to a finished request's waits for locks, and who ended the others.
